@@ -1,0 +1,5 @@
+export * from "./host.ts";
+export * from "./limits.ts";
+export * from "./peer.ts";
+export * from "./schema.ts";
+export * from "./service.ts";

@@ -1,0 +1,114 @@
+/** Small things that several parts of the core need. */
+import { createHash, randomBytes } from "node:crypto";
+import { Fault } from "../log/index.ts";
+
+export function isPromise(value: unknown): value is Promise<unknown> {
+  return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
+}
+
+/** Calls `then` when the signal aborts, or at once; returns what takes the listener away. */
+export function onAbort(signal: AbortSignal, then: () => void): () => void {
+  if (signal.aborted) {
+    then();
+    return () => {};
+  }
+  signal.addEventListener("abort", then, { once: true });
+  return () => signal.removeEventListener("abort", then);
+}
+
+export function deadlineFault(): Fault {
+  return new Fault("deadline_exceeded", "the deadline passed before the call had ended", {
+    hint: "allow more time, or ask for a handle and come back",
+  });
+}
+
+const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz";
+
+/** 26 characters of Crockford's base 32: 128 bits of `bytes` and two of padding. */
+function base32(bytes: Uint8Array): string {
+  let text = "";
+  let bits = 0;
+  let value = 0;
+  for (let i = 0; i < 16; i++) {
+    value = (value << 8) | bytes[i]!;
+    bits += 8;
+    while (bits >= 5) {
+      bits -= 5;
+      text += ALPHABET[(value >>> bits) & 31];
+    }
+    value &= (1 << bits) - 1;
+  }
+  return text + ALPHABET[(value << (5 - bits)) & 31];
+}
+
+/** An id that nobody can guess. */
+export function randomId(): string {
+  return base32(randomBytes(16));
+}
+
+/** The id of the call that has this name for this caller: the same in every process that shares the store. */
+export function keyedId(principal: string, method: string, key: string): string {
+  return base32(createHash("sha256").update(`${principal}\0${method}\0${key}`).digest());
+}
+
+/** A hash of a JSON value that does not depend on the order of the members of its objects. */
+export function fingerprint(value: unknown): string {
+  return createHash("sha256").update(canonical(value)).digest("base64url").slice(0, 27);
+}
+
+export function canonical(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
+  if (typeof value === "object" && value !== null) {
+    const members = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+    return `{${members.map(([key, each]) => `${JSON.stringify(key)}:${canonical(each)}`).join(",")}}`;
+  }
+  return JSON.stringify(value) ?? "null";
+}
+
+/** JSON text of an item within its limit. @throws Fault `resource_exhausted`, or `internal` for what JSON cannot say */
+export function toJson(value: unknown, itemBytes: number, what: string): string {
+  let json: string | undefined;
+  try {
+    json = JSON.stringify(value);
+  } catch (cause) {
+    throw new Fault("internal", `the ${what} cannot be written as JSON`, { cause });
+  }
+  json ??= "null";
+  // A character of JSON text is one to three bytes of UTF-8; counting is only needed near the limit.
+  if (json.length * 3 > itemBytes && Buffer.byteLength(json) > itemBytes) {
+    throw new Fault("resource_exhausted", `the ${what} has more than ${itemBytes} bytes`, {
+      limit: "itemBytes",
+      retryable: false,
+      hint: "send it in smaller parts, or raise the limit itemBytes of the server",
+    });
+  }
+  return json;
+}
+
+/** The first of `names` that is close to `name`, for a hint. */
+export function closest(name: string, names: Iterable<string>): string | undefined {
+  let best: string | undefined;
+  let least = Math.max(2, Math.floor(name.length / 4)) + 1;
+  for (const each of names) {
+    const far = distance(name.toLowerCase(), each.toLowerCase(), least);
+    if (far < least) {
+      best = each;
+      least = far;
+    }
+  }
+  return best;
+}
+
+/** Levenshtein's distance, given up at `most`. */
+function distance(a: string, b: string, most: number): number {
+  if (Math.abs(a.length - b.length) >= most || a.length > 256) return most;
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
+    }
+    row = next;
+  }
+  return row[b.length]!;
+}
