@@ -14,7 +14,11 @@ import type { Draft, LogEvent, Page } from "./event.ts";
 export interface AppendOptions {
   /** Append only when this is the newest cursor; `absent`: only when the log does not exist. */
   readonly after?: Cursor | "absent";
-  /** Append only once for this key: a second append with it changes nothing and says where the first went. */
+  /**
+   * Append only once for this key: a second append with it changes nothing and says where the first went,
+   * whatever `after` says, so that an append can be repeated as it was. A key is forgotten when the last
+   * event of its append is trimmed.
+   */
   readonly key?: string;
   /** Create the log, when it does not exist, with these labels. Without it an unknown log is `not_found`. */
   readonly create?: Labels;
@@ -94,11 +98,16 @@ export interface Store {
   readonly name: string;
   /** What an acknowledged append survives, in one line for the operator. */
   readonly durability: string;
-  /** @throws Fault `not_found` for an unknown log without `create`; `resource_exhausted` for a full disk; `unavailable`. */
+  /**
+   * @throws Fault `not_found` for an unknown log without `create`, or with a cursor as `after`; `invalid_argument`
+   * for an event after an end, and for text with a lone surrogate; `resource_exhausted` for a full disk or a
+   * limit of the store; `unavailable`, also after `close`.
+   */
   append(log: string, drafts: readonly Draft[], options?: AppendOptions): Promise<Appended>;
   /**
    * Yields at least one page, at once, with the verdict; when following, further pages as they come, until
-   * the log ends, is removed (Fault `not_found`) or `signal` aborts.
+   * the log ends, is removed (Fault `not_found`), the store closes (Fault `unavailable`) or `signal` aborts.
+   * Ask for the next page only when the one before has come.
    * @throws Fault `not_found` for an unknown log.
    */
   read(log: string, at: ReadAt): AsyncIterable<Page>;
