@@ -71,8 +71,10 @@ export interface LogInfo {
 }
 
 export interface LogQuery {
-  /** Logs whose name begins so; the whole name finds one. */
+  /** Logs whose name begins so. */
   readonly prefix: string;
+  /** Only the log of exactly the name `prefix`. */
+  readonly exact?: boolean;
   /** Only logs with these labels. */
   readonly labels?: Labels;
   /** `open`: without an end; `end`, `fail`: with that one. */

@@ -29,6 +29,8 @@ export const listCases: readonly Case[] = [
       expect(await names(store, { prefix: "" })).toHaveLength(10);
       expect(await names(store, { prefix: "%" })).toEqual([]);
       expect(await names(store, { prefix: "calls/10", limit: 1 })).toEqual(["calls/10"]);
+      expect(await names(store, { prefix: "calls/1", exact: true })).toEqual(["calls/1"]);
+      expect(await names(store, { prefix: "calls/", exact: true })).toEqual([]);
     },
   },
   {
@@ -41,6 +43,8 @@ export const listCases: readonly Case[] = [
       expect(await names(store, { prefix: "calls/", labels: { owner: "me" } })).toEqual(["calls/1", "calls/2"]);
       expect(await names(store, { prefix: "", labels: { owner: "me", method: "x" } })).toEqual(["calls/1", "other/4"]);
       expect(await names(store, { prefix: "calls/2", labels: { owner: "me" } })).toEqual(["calls/2"]);
+      expect(await names(store, { prefix: "calls/2", exact: true, labels: { owner: "me" } })).toEqual(["calls/2"]);
+      expect(await names(store, { prefix: "calls/2", exact: true, labels: { owner: "x" } })).toEqual([]);
       expect(await names(store, { prefix: "", labels: { owner: "x" } })).toEqual([]);
       expect(await names(store, { prefix: "", labels: { toString: "x" } })).toEqual([]);
       expect(await names(store, { prefix: "", labels: {} })).toHaveLength(4);

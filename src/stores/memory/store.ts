@@ -138,7 +138,9 @@ class MemoryStore implements Store {
   async list(query: LogQuery): Promise<LogPage> {
     this.#mustBeOpen();
     const found: Log[] = [];
-    for (const log of this.#logs.values()) if (matches(log, query)) found.push(log);
+    const exact = query.exact ? this.#logs.get(query.prefix) : undefined;
+    const candidates = query.exact ? (exact ? [exact] : []) : this.#logs.values();
+    for (const log of candidates) if (matches(log, query)) found.push(log);
     found.sort((a, b) => (query.newestFirst ? b.order - a.order : a.order - b.order));
     const after = query.after === undefined ? undefined : parseListPlace(query.after);
     const rest =

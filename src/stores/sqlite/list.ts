@@ -66,18 +66,21 @@ export function statementFor(query: LogQuery): { sql: string; values: Value[] } 
   const values: Value[] = [];
   const where: string[] = [];
   const labels = Object.entries(query.labels ?? {});
-  const isRoot = query.prefix !== "" && rootOf(query.prefix) === query.prefix;
+  const isRoot = !query.exact && query.prefix !== "" && rootOf(query.prefix) === query.prefix;
   const [by, from] = sourceOf(query, labels.length > 0, isRoot);
   const use = (index: typeof by, column: string): string => (by === index ? column : `+${column}`);
   for (const [i, [label, value]] of labels.entries()) {
     where.push(
-      i === 0
+      i === 0 && by === "labels"
         ? "b.label = ? and b.value = ?"
         : "exists(select 1 from labels o where o.label = ? and o.value = ? and o.log = l.id)",
     );
     values.push(label, value);
   }
-  if (isRoot) {
+  if (query.exact) {
+    where.push(`${use("name", "l.name")} = ?`);
+    values.push(query.prefix);
+  } else if (isRoot) {
     where.push(`${use("root", "l.root")} = ?`);
     values.push(query.prefix);
   } else if (query.prefix !== "") {
@@ -117,6 +120,7 @@ function sourceOf(
   isRoot: boolean,
 ): ["labels" | "changed" | "root" | "name" | "id", string] {
   // "cross join" keeps the order of the tables.
+  if (query.exact) return ["name", "logs l"];
   if (hasLabels) return ["labels", "labels b cross join logs l on l.id = b.log"];
   if (query.changedBefore !== undefined) return ["changed", "logs l"];
   if (isRoot) return ["root", "logs l"];
