@@ -1,0 +1,170 @@
+/**
+ * The HTTP half of a server: turns a host into what `Bun.serve` takes as `fetch` (PROTOCOL.md §2). It opens
+ * no port; HTTP/1.1, 2 and 3 look alike from here.
+ */
+import type { Credentials, Host } from "../../contract/index.ts";
+import { toFault } from "../../log/index.ts";
+import { Ask } from "./ask.ts";
+import { discardBody } from "./body.ts";
+import { allowOrigin, isAllowedOrigin, type Origins, preflight, refuseOrigin } from "./cors.ts";
+import { HttpFault, notAllowed } from "./fault.ts";
+import { problem } from "./problem.ts";
+import { fixedTargets, type Handle, type Target, targetOf } from "./routes.ts";
+import { Web } from "./web.ts";
+
+export type { Origins } from "./cors.ts";
+export { isAllowedOrigin } from "./cors.ts";
+
+/** What is needed of `Bun.serve`'s server. */
+export interface HttpServer {
+  requestIP(request: Request): { readonly address: string } | null;
+  /** Sets the idle timeout of the request's connection; 0 for none. */
+  timeout(request: Request, seconds: number): void;
+}
+
+export type Answer = Response | undefined | Promise<Response | undefined>;
+
+export interface HttpOptions<S extends HttpServer = HttpServer> {
+  /** Origins whose pages may use the server besides its own (default none). */
+  readonly origins?: Origins;
+  /** The transport's name for the log and the metrics (default `http`: the platform does not tell the version). */
+  readonly via?: string;
+  /** The listener's idle timeout in seconds: connections get it back after a stream or a held request (default 30). */
+  readonly idleSeconds?: number;
+  /** Gets the requests for `/ws` whose origin is allowed; gives nothing when the connection was upgraded. */
+  readonly websocket?: (request: Request, server: S) => Answer;
+  /** Further addresses by their path, with any method. They cannot take the place of Backtalk's own. */
+  readonly routes?: ReadonlyMap<string, (request: Request, server: S) => Answer>;
+  /** Of `/openapi.json`. */
+  readonly title?: string;
+  readonly version?: string;
+}
+
+/**
+ * Gives the function for `fetch` of `Bun.serve`. It never throws and never rejects.
+ * Set `maxRequestBodySize` of the listener above the limit `callBytes`: bodies of client streams are as long
+ * as their calls, and every other body is held to `bodyBytes` here.
+ */
+export function httpHandler<S extends HttpServer>(
+  host: Host,
+  options: HttpOptions<S> = {},
+): (request: Request, server: S) => Answer {
+  const web = new Web(host, options.idleSeconds ?? 60);
+  const via = options.via ?? "http";
+  const origins = options.origins ?? [];
+  const { urlChars } = host.limits;
+  const targets = fixedTargets(web, options.title ?? "Backtalk", options.version ?? "0");
+  const others = new Map(options.routes);
+  if (options.websocket) others.set("/ws", needUpgrade(options.websocket));
+
+  const refused = (ask: Ask, thrown: unknown): Promise<Response> => {
+    host.metrics.add("backtalk_faults_total", `code="${toFault(thrown).code}"`, 1);
+    const response = problem(thrown, ask.answerHeaders());
+    return web.within(ask, discardBody(ask.request)).then(
+      () => response,
+      () => response,
+    );
+  };
+
+  const handled = (ask: Ask, handle: Handle): Response | Promise<Response> => {
+    const answer = handle(ask);
+    return answer instanceof Promise ? answer.catch((thrown) => refused(ask, thrown)) : answer;
+  };
+
+  const dispatch = (ask: Ask, target: Target): Response | Promise<Response> => {
+    const { method } = ask.request;
+    const handle = target.handlers.get(method);
+    if (!handle) {
+      if (method === "OPTIONS") return preflight(target.allow, undefined);
+      throw notAllowed(method, target.allow);
+    }
+    if (host.anonymous || target.isPublic) return handled(ask, handle);
+    const principal = host.authenticate(credentialsOf(ask));
+    if (!(principal instanceof Promise)) {
+      ask.principal = principal;
+      return handled(ask, handle);
+    }
+    return principal.then(
+      (principal) => {
+        ask.principal = principal;
+        return handled(ask, handle);
+      },
+      (thrown) => refused(ask, thrown),
+    );
+  };
+
+  const route = (ask: Ask, server: S): Answer => {
+    const target = targets.get(ask.path);
+    if (target) return dispatch(ask, target);
+    const other = others.get(ask.path);
+    return other ? other(ask.request, server) : dispatch(ask, targetOf(web, ask.path));
+  };
+
+  /** With an `Origin` a browser asks. */
+  const browser = (ask: Ask, server: S, origin: string): Answer => {
+    const { request, path } = ask;
+    const allowed = isAllowedOrigin(origin, request, origins);
+    if (allowed === "own") return route(ask, server);
+    if (allowed === undefined) throw refuseOrigin(origin);
+    if (request.method === "OPTIONS") return preflight((targets.get(path) ?? targetOf(web, path)).allow, origin);
+    let answer: Answer;
+    try {
+      answer = route(ask, server);
+    } catch (thrown) {
+      answer = refused(ask, thrown);
+    }
+    if (answer instanceof Promise) return answer.then((response) => response && allowOrigin(response, origin));
+    return answer && allowOrigin(answer, origin);
+  };
+
+  return (request, server) => {
+    const { url } = request;
+    // Sliced instead of parsed: a URL object costs as much as the rest of the routing together.
+    const start = url.indexOf("/", 8);
+    const queryAt = url.indexOf("?", start);
+    const ask = new Ask(request, server, queryAt < 0 ? url.slice(start) : url.slice(start, queryAt), queryAt, via);
+    try {
+      if (url.length - start > urlChars) throw urlTooLong(urlChars);
+      const origin = request.headers.get("origin");
+      return origin === null ? route(ask, server) : browser(ask, server, origin);
+    } catch (thrown) {
+      return refused(ask, thrown);
+    }
+  };
+}
+
+/** RFC 6750 §2.1, or a key. The same for the handshake of a WebSocket. */
+export function credentialsOf(ask: Pick<Ask, "address" | "via" | "header">): Credentials {
+  const authorization = ask.header("authorization");
+  const bearer = authorization === null ? undefined : /^bearer +(\S+)$/i.exec(authorization)?.[1];
+  const apiKey = ask.header("x-api-key");
+  const { address, via } = ask;
+  return {
+    via,
+    ...(bearer !== undefined && { bearer }),
+    ...(apiKey !== null && { apiKey }),
+    ...(address !== undefined && { address }),
+  };
+}
+
+function needUpgrade<S>(websocket: (request: Request, server: S) => Answer) {
+  return (request: Request, server: S): Answer => {
+    if (request.headers.get("upgrade")?.toLowerCase() === "websocket") return websocket(request, server);
+    // RFC 9110 §15.5.22
+    throw new HttpFault(
+      426,
+      "unimplemented",
+      "this address speaks WebSocket",
+      { hint: "open it as a WebSocket, over HTTP/1.1" },
+      { upgrade: "websocket", connection: "upgrade" },
+    );
+  };
+}
+
+/** RFC 9110 §15.5.15 */
+function urlTooLong(urlChars: number): HttpFault {
+  return new HttpFault(414, "invalid_argument", `the target has more than ${urlChars} characters`, {
+    limit: "urlChars",
+    hint: "send the input in a body: by POST, or QUERY for a safe method",
+  });
+}
