@@ -5,7 +5,11 @@ import { memoryStore } from "./stores/memory/store.ts";
 
 /** A peer for these services, with a store in memory for methods with `recorded: "never"`. Call `start` before use. */
 export function createCore(services: AnyService | readonly AnyService[], options: CoreOptions): Core {
-  return createCoreOf(services, { ...options, volatile: memoryStore() });
+  const { now, random } = options;
+  return createCoreOf(services, {
+    ...options,
+    volatile: memoryStore({ ...(now && { now }), ...(random && { random }) }),
+  });
 }
 
 export { anyOf, apiKeys, type JwtOptions, jwt } from "./core/auth.ts";

@@ -16,7 +16,7 @@ export function apiKeys(keys: ReadonlyMap<string, Principal> | Readonly<Record<s
     const shownHash = hash(shown);
     let found: Principal | undefined;
     for (const { hash: each, principal } of hashed) if (timingSafeEqual(each, shownHash)) found = principal;
-    if (!found) throw new Fault("unauthenticated", "the API key is not known");
+    if (!found) throw refused("invalid", "the API key is not known");
     return found;
   };
 }
@@ -50,7 +50,7 @@ export function jwt(options: JwtOptions): Authenticate {
     try {
       const { payload } = await jwtVerify(bearer, keys, rules);
       const id = payload[claim];
-      if (typeof id !== "string" || id === "") throw new Fault("unauthenticated", `the token has no claim ${claim}`);
+      if (typeof id !== "string" || id === "") throw refused("invalid", `the token has no claim ${claim}`);
       const scope = payload["scope"];
       return {
         id,
@@ -60,35 +60,55 @@ export function jwt(options: JwtOptions): Authenticate {
       };
     } catch (thrown) {
       if (thrown instanceof Fault) throw thrown;
-      const code = (thrown as { code?: string }).code ?? "";
-      if (code === "ERR_JWKS_TIMEOUT" || code === "" || code === "ERR_JOSE_GENERIC") {
-        throw new Fault("unavailable", "the keys to check the token with cannot be had now", { cause: thrown });
+      const code = (thrown as { code?: unknown }).code;
+      if (code === "ERR_JWT_EXPIRED") {
+        throw refused("expired", "the token has expired", "get a new one and go on from the last cursor");
       }
-      const isExpired = code === "ERR_JWT_EXPIRED";
-      throw new Fault("unauthenticated", isExpired ? "the token has expired" : "the token is not valid", {
-        hint: isExpired ? "get a new one and go on from the last cursor" : "check its issuer, audience and signature",
-      });
+      if (typeof code === "string" && INVALID.test(code)) {
+        throw refused("invalid", "the token is not valid", "check its issuer, audience and signature");
+      }
+      throw new Fault("unavailable", "the keys to check the token with cannot be had now", { cause: thrown });
     }
   };
 }
 
-/** The first way that the caller has shown something for; nothing shown is refused by the last. */
+/** What `jose` says of a bad token; all else is trouble with the keys, of which the token is not guilty. */
+const INVALID = /^ERR_(JWT|JWS|JWE|JOSE_ALG_NOT_ALLOWED|JOSE_NOT_SUPPORTED|JWKS_NO_MATCHING|JWKS_MULTIPLE)/;
+
+/**
+ * The first way that takes what the caller has shown. When none does, the answer is of the way that knew it best: an
+ * outage before a refusal, a token that has expired before one that is unknown, and `missing` last.
+ */
 export function anyOf(...ways: readonly Authenticate[]): Authenticate {
   return async (credentials) => {
-    let refused: unknown;
+    let answer: unknown;
+    let rank = -1;
     for (const way of ways) {
       try {
         return await way(credentials);
       } catch (thrown) {
-        refused = thrown;
+        const each = rankOf(thrown);
+        if (each > rank) [answer, rank] = [thrown, each];
       }
     }
-    throw refused;
+    throw answer ?? refused("missing", "no credentials are taken here");
   };
 }
 
+type Reason = "missing" | "invalid" | "expired";
+const RANKS: Readonly<Record<Reason, number>> = { missing: 0, invalid: 1, expired: 2 };
+
+function rankOf(thrown: unknown): number {
+  if (!(thrown instanceof Fault) || thrown.code !== "unauthenticated") return 3;
+  return RANKS[thrown.detail?.["credentials"] as Reason] ?? RANKS.invalid;
+}
+
 function missing(what: string, hint: string): Fault {
-  return new Fault("unauthenticated", `${what} is needed`, { hint });
+  return refused("missing", `${what} is needed`, hint);
+}
+
+function refused(credentials: Reason, message: string, hint?: string): Fault {
+  return new Fault("unauthenticated", message, { detail: { credentials }, ...(hint !== undefined && { hint }) });
 }
 
 function hash(text: string): Buffer {

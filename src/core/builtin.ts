@@ -33,7 +33,9 @@ export function callsMethod(context: () => Context): Method {
         ...(stored && { state: stored }),
         ...(after !== undefined && { after }),
       });
-      const calls = await Promise.all(page.logs.map((info) => stateOf(context(), info)));
+      const states = await Promise.all(page.logs.map((info) => stateOf(context(), info)));
+      // A page of results could be as large as a hundred of the largest: who wants one asks for its call.
+      const calls = states.map(({ result: _, ...rest }) => rest);
       return {
         calls: state === undefined ? calls : calls.filter((each) => each.state === state),
         ...(page.next !== undefined && { next: page.next }),

@@ -2,6 +2,7 @@
 import type { Authorize, Limits, Method, Principal, Topic } from "../contract/index.ts";
 import { CALLS, TOPICS } from "../contract/index.ts";
 import type { Cursor, Fault, LogInfo, Store } from "../log/index.ts";
+import type { FoldCache } from "./fold.ts";
 import type { Gate } from "./gate.ts";
 import type { CoreMetrics, MethodMetrics } from "./metrics.ts";
 import type { Logger, Retention } from "./options.ts";
@@ -34,12 +35,15 @@ export interface Context {
   readonly retention: Retention;
   readonly gate: Gate;
   readonly usage: Usage;
+  readonly folds: FoldCache;
   readonly metrics: CoreMetrics;
   readonly logger: Logger;
   readonly now: () => number;
   readonly random: () => number;
   /** The calls with a log that run in this process. */
   readonly runs: Map<string, Run>;
+  /** The calls without a log that look at their signal: a set, because listeners on one signal are a list to search. */
+  readonly directs: Set<{ stop(fault: Fault): void }>;
   /** Publishes to a topic on behalf of a principal. */
   readonly publish: (topic: string, event: unknown, owner: Principal, key: string | undefined) => Promise<Cursor>;
   /** Aborts, with the fault for the handlers, when the server ends. */
@@ -57,8 +61,7 @@ export const topicLog = (name: string): string => TOPICS + name;
 export const foldLog = (log: string): string => `folds/${log}`;
 
 export async function findLog(store: Store, log: string): Promise<LogInfo | undefined> {
-  const { logs } = await store.list({ prefix: log, limit: 1000 });
-  return logs.find((info) => info.log === log);
+  return (await store.list({ prefix: log, exact: true, limit: 1 })).logs[0];
 }
 
 /** Kept at the head of a call's log: all that is needed to start it again. Readers see only id, method and attempt. */

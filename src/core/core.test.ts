@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { z } from "zod";
-import { ANONYMOUS, bidi, type Call, clientStream, serverStream, service, topic, unary } from "../contract/index.ts";
-import { Fault, type LogEvent } from "../log/index.ts";
+import { call, eventsOf, faultOf, until } from "../../suites/core/kit.ts";
+import { bidi, clientStream, serverStream, service, topic, unary } from "../contract/index.ts";
 import { createCore, memoryStore } from "../server.ts";
 
 const ticks = topic({
@@ -54,32 +54,10 @@ const sample = service("s", {
   ticks,
 });
 
-const call = (to: string, rest: Partial<Call> = {}): Call => ({ to, principal: ANONYMOUS, via: "memory", ...rest });
-
 async function started(store = memoryStore(), options = {}) {
   const core = createCore(sample, { store, ...options });
   await core.start();
   return core;
-}
-
-async function eventsOf(pages: AsyncIterable<{ events: readonly LogEvent[] }>) {
-  const events: LogEvent[] = [];
-  for await (const page of pages) events.push(...page.events);
-  return events;
-}
-
-async function faultOf(run: () => unknown): Promise<Fault> {
-  try {
-    await run();
-  } catch (thrown) {
-    if (thrown instanceof Fault) return thrown;
-    throw thrown;
-  }
-  throw new Error("no fault came");
-}
-
-async function until(condition: () => unknown) {
-  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 1));
 }
 
 describe("a unary call that nobody keeps", () => {

@@ -8,7 +8,6 @@ import {
   LIMITS,
   type Member,
   type Method,
-  type Principal,
   type Service,
   type Subscriber,
   TIMING,
@@ -19,18 +18,19 @@ import { Fault, type Store } from "../log/index.ts";
 import { ANYBODY } from "./auth.ts";
 import { callsMethod } from "./builtin.ts";
 import { type Context, callLog, type Entry, findLog, storeOf, type TopicEntry, topicLog } from "./context.ts";
+import { FoldCache } from "./fold.ts";
 import { Gate } from "./gate.ts";
+import { guarded, mayOrThrow } from "./guard.ts";
 import { Kept, noSuchCall } from "./kept.ts";
 import { CoreMetrics } from "./metrics.ts";
 import { open } from "./open.ts";
-import { type CoreOptions, RETENTION, SILENT } from "./options.ts";
+import { type CoreOptions, harmless, RETENTION, SILENT } from "./options.ts";
 import { recover } from "./recovery.ts";
 import { retain } from "./retention.ts";
-import { restartFault } from "./run.ts";
 import { runSubscriber } from "./subscribers.ts";
 import { publish, TopicExchange } from "./topic.ts";
 import { Usage } from "./usage.ts";
-import { closest } from "./util.ts";
+import { closest, pause, restartFault } from "./util.ts";
 
 export interface Core extends Host {
   /** Takes up what an earlier process left, and begins to accept calls. */
@@ -68,9 +68,13 @@ class BacktalkCore implements Core {
   readonly #subscribers = new Map<string, Subscriber>();
   readonly #drainMs: number;
   readonly #draining = new AbortController();
-  #retaining: ReturnType<typeof setInterval> | undefined;
-  #working: Promise<unknown> = Promise.resolve();
+  #timer: ReturnType<typeof setInterval> | undefined;
+  #retaining: Promise<void> | undefined;
+  /** Subscribers that are at work. */
+  #working = 0;
   #status: Status = "new";
+  #drained: Promise<void> | undefined;
+  #closed: Promise<void> | undefined;
 
   constructor(services: readonly AnyService[], options: CoreParts) {
     this.limits = { ...LIMITS, ...options.limits };
@@ -94,11 +98,13 @@ class BacktalkCore implements Core {
       retention: { ...RETENTION, ...options.retention },
       gate: new Gate(this.limits, this.now),
       usage: new Usage(this.limits.storedBytesPerPrincipal),
+      folds: new FoldCache(),
       metrics: this.metrics,
-      logger: options.logger ?? SILENT,
+      logger: harmless(options.logger ?? SILENT),
       now: this.now,
       random: this.random,
       runs: new Map(),
+      directs: new Set(),
       publish: async (topic, event, owner, key) => {
         const items = { items: [event], ...(key !== undefined && { key }) };
         return (await publish(this.#context, topics.get(topic)!, owner, items)).cursor;
@@ -124,6 +130,12 @@ class BacktalkCore implements Core {
         } else this.#subscribers.set(address, member);
       }
     }
+    for (const [name, { topic }] of this.#subscribers) {
+      if (topicNames.has(topic)) continue;
+      throw new Fault("failed_precondition", `the subscriber ${name} reads a topic that is not served here`, {
+        hint: "make the topic a member of a service of this server",
+      });
+    }
     addMethod(
       "backtalk/calls",
       callsMethod(() => this.#context),
@@ -147,57 +159,102 @@ class BacktalkCore implements Core {
     if (entry) {
       if (this.#status !== "ready") throw this.#notReady();
       if (!context.authorize) return open(context, entry, call);
-      return this.#allowed(call.principal, "call", "method", entry.name).then(() => open(context, entry, call));
+      return mayOrThrow(context, call.principal, "call", "method", entry.name).then(() => {
+        // To ask can take long.
+        if (this.#status !== "ready") throw this.#notReady();
+        return open(context, entry, call);
+      });
     }
     if (call.to.startsWith(CALLS)) return this.#attach(call);
     if (call.to.startsWith(TOPICS)) return this.#topic(call);
-    throw this.#unknown(call.to);
+    throw unknownName(call.to, "method", this.contract.methods.keys());
   };
 
   async start(): Promise<{ retried: number; failed: number }> {
+    if (this.#status !== "new") throw new Fault("failed_precondition", `the server is ${this.#status} already`);
     this.#status = "starting";
     const context = this.#context;
-    await context.usage.count(context.store);
-    for (const name of context.topics.keys()) {
-      await context.store.append(topicLog(name), [], { create: { kind: "topic" } });
+    try {
+      await context.usage.count(context.store);
+      for (const name of context.topics.keys()) {
+        await context.store.append(topicLog(name), [], { create: { kind: "topic" } });
+      }
+      const counts = await recover(context);
+      if (this.#is("starting")) this.#begin();
+      return counts;
+    } catch (thrown) {
+      if (this.#is("starting")) this.#status = "new";
+      throw thrown;
     }
-    const counts = await recover(context);
-    this.#status = "ready";
-    const subscribers = [...this.#subscribers].map(([name, subscriber]) =>
-      runSubscriber(context, name, subscriber, this.#draining.signal),
-    );
-    this.#working = Promise.allSettled(subscribers);
-    this.#retaining = setInterval(() => this.#retain(), context.retention.everyMs);
-    this.#retaining.unref?.();
-    return counts;
   }
 
-  async drain(): Promise<void> {
-    if (this.#status === "draining" || this.#status === "closed") return;
-    this.#status = "draining";
-    clearInterval(this.#retaining);
-    this.#draining.abort(restartFault());
-    const { gate, runs } = this.#context;
-    const until = performance.now() + this.#drainMs;
-    while (gate.running > 0 && performance.now() < until) await new Promise((resolve) => setTimeout(resolve, 20));
-    await Promise.all([...runs.values()].map((run) => run.release()));
+  #begin(): void {
+    const context = this.#context;
+    this.#status = "ready";
+    for (const [name, subscriber] of this.#subscribers) {
+      const topic = context.topicNames.get(subscriber.topic)!;
+      this.#working++;
+      runSubscriber(context, name, subscriber, topic, this.#draining.signal)
+        .catch((thrown) => context.logger.note("error", "a subscriber ended", { error: String(thrown) }))
+        .finally(() => this.#working--);
+    }
+    this.#timer = setInterval(() => this.#retain(), context.retention.everyMs);
+    this.#timer.unref?.();
+  }
+
+  /** Whether this is the status now, also after something else may have changed it. */
+  #is(status: Status): boolean {
+    return this.#status === status;
+  }
+
+  drain(): Promise<void> {
+    this.#drained ??= this.#drain();
+    return this.#drained;
+  }
+
+  async #drain(): Promise<void> {
+    if (this.#status !== "closed") {
+      this.#status = "draining";
+      clearInterval(this.#timer);
+      this.#draining.abort(restartFault());
+      const until = performance.now() + this.#drainMs;
+      const { gate, runs } = this.#context;
+      const isBusy = () => gate.running > 0 || runs.size > 0 || this.#working > 0;
+      while (isBusy() && !this.#is("closed") && performance.now() < until) {
+        await pause(20, this.#context.closing.signal);
+      }
+    }
     await this.close();
   }
 
-  async close(): Promise<void> {
-    if (this.#status === "closed") return;
-    this.#status = "closed";
-    clearInterval(this.#retaining);
-    this.#draining.abort(restartFault());
-    this.#context.closing.abort(restartFault());
-    await this.#working;
-    await this.#context.volatile.close();
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
   }
 
+  async #close(): Promise<void> {
+    this.#status = "closed";
+    clearInterval(this.#timer);
+    const { closing, directs, runs, volatile } = this.#context;
+    const fault = restartFault();
+    this.#draining.abort(fault);
+    // From here on an end that cannot be stored is left to the next process.
+    closing.abort(fault);
+    for (const direct of [...directs]) direct.stop(fault);
+    await Promise.all([...runs.values()].map((run) => run.release()));
+    await this.#retaining;
+    await volatile.close();
+  }
+
+  /** One at a time: a store that is slow to remove must not be asked twice. */
   #retain(): void {
-    retain(this.#context).catch((thrown) => {
-      this.#context.logger.note("error", "retention failed", { error: String(thrown) });
-    });
+    this.#retaining ??= retain(this.#context)
+      .catch((thrown) => {
+        this.#context.logger.note("error", "retention failed", { error: String(thrown) });
+      })
+      .finally(() => {
+        this.#retaining = undefined;
+      });
   }
 
   async #attach(call: Call): Promise<Exchange> {
@@ -209,59 +266,15 @@ class BacktalkCore implements Core {
     // Whether the call of somebody else exists is nobody's business.
     if (!info || owner !== call.principal.id) throw noSuchCall(id);
     const exchange = new Kept(this.#context, store, id, info.labels["method"] ?? "", true);
-    return this.#guarded(exchange, call.principal, "call", id);
+    return guarded(this.#context, exchange, call.principal, "call", id);
   }
 
   #topic(call: Call): Exchange {
     const name = call.to.slice(TOPICS.length);
     const entry = this.#context.topics.get(name);
-    if (!entry) {
-      const near = closest(name, this.#context.topics.keys());
-      throw new Fault("not_found", `there is no topic ${name.slice(0, 64)}`, {
-        hint: hintOf(near, "topics", this.contract.topics.keys()),
-      });
-    }
-    return this.#guarded(new TopicExchange(this.#context, entry, call.principal), call.principal, "topic", name);
-  }
-
-  /** Asks `authorize` before each use: what may be read need not be written. */
-  #guarded<E extends Exchange>(exchange: E, principal: Principal, on: "call" | "topic", name: string): E {
-    if (!this.#context.authorize) return exchange;
-    const allowed = (verb: "read" | "append" | "publish" | "cancel") => this.#allowed(principal, verb, on, name);
-    const { append, cancel, state, result, read } = exchange;
-    exchange.append = async (items) => {
-      await allowed(on === "topic" ? "publish" : "append");
-      return append.call(exchange, items);
-    };
-    exchange.cancel = async () => {
-      await allowed("cancel");
-      return cancel.call(exchange);
-    };
-    exchange.state = async (wait) => {
-      await allowed("read");
-      return state.call(exchange, wait);
-    };
-    exchange.result = async (signal) => {
-      await allowed("read");
-      return result.call(exchange, signal);
-    };
-    exchange.read = async function* (at) {
-      await allowed("read");
-      yield* read.call(exchange, at);
-    };
-    return exchange;
-  }
-
-  async #allowed(
-    principal: Principal,
-    verb: "call" | "read" | "publish" | "append" | "cancel",
-    on: "method" | "call" | "topic",
-    name: string,
-  ): Promise<void> {
-    if (await this.#context.authorize!(principal, { verb, on, name })) return;
-    throw new Fault("permission_denied", `not allowed: ${verb} ${on} ${name}`, {
-      hint: "ask the operator for the right, or use other credentials",
-    });
+    if (!entry) throw unknownName(name, "topic", this.contract.topics.keys());
+    const exchange = new TopicExchange(this.#context, entry, call.principal);
+    return guarded(this.#context, exchange, call.principal, "topic", name);
   }
 
   #notReady(): Fault {
@@ -270,17 +283,13 @@ class BacktalkCore implements Core {
       hint: "try again soon",
     });
   }
-
-  #unknown(to: string): Fault {
-    const near = closest(to, this.contract.methods.keys());
-    return new Fault("not_found", `there is no method ${to.slice(0, 128)}`, {
-      hint: hintOf(near, "methods", this.contract.methods.keys()),
-    });
-  }
 }
 
-function hintOf(near: string | undefined, what: string, names: Iterable<string>): string {
-  if (near !== undefined) return `did you mean ${near}?`;
-  const all = [...names].filter((name) => !name.startsWith("backtalk/"));
-  return all.length === 0 ? `this server has no ${what}` : `this server has: ${all.slice(0, 12).join(", ")}`;
+function unknownName(name: string, what: "method" | "topic", names: Iterable<string>): Fault {
+  const all = [...names].filter((each) => !each.startsWith("backtalk/"));
+  const near = closest(name, all);
+  const served = all.length === 0 ? `this server has no ${what}s` : `this server has: ${all.slice(0, 12).join(", ")}`;
+  return new Fault("not_found", `there is no ${what} ${name.slice(0, 128)}`, {
+    hint: near === undefined ? served : `did you mean ${near}?`,
+  });
 }

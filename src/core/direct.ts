@@ -15,79 +15,113 @@ import {
 } from "../contract/index.ts";
 import { type Cursor, Fault, type Page, toFault } from "../log/index.ts";
 import type { Context, Entry } from "./context.ts";
-import { deadlineFault, isPromise, onAbort } from "./util.ts";
+import type { Seat } from "./gate.ts";
+import { after, deadlineFault, isPromise, onAbort } from "./util.ts";
 
 export class Direct implements Exchange, HandlerCall<unknown> {
   readonly id = undefined;
   readonly replayed = false;
   readonly attempt = 1;
+  readonly deadline: number | undefined;
   readonly #context: Context;
   readonly #entry: Entry;
   readonly #call: Call;
-  #controller: AbortController | undefined;
-  /** Takes the listeners of `#controller` away again: the signals that it listens to outlive the call. */
-  readonly #unhook: (() => void)[] = [];
-  #caller = "";
+  #state: "new" | "running" | "over" = "new";
   #began = 0;
-  #started = false;
+  /** Why the call ended before its handler did. */
+  #stopped: Fault | undefined;
+  #controller: AbortController | undefined;
+  /** Rejects the result that somebody waits for. */
+  #reject: ((fault: Fault) => void) | undefined;
+  /** Take the timer and the listener away: what they are hooked to outlives the call. */
+  #untime: (() => void) | undefined;
+  #unhook: (() => void) | undefined;
 
   constructor(context: Context, entry: Entry, call: Call) {
     this.#context = context;
     this.#entry = entry;
     this.#call = call;
+    const most = entry.method.options.deadlineMs;
+    this.deadline =
+      most === undefined ? call.deadline : Math.min(call.deadline ?? Number.POSITIVE_INFINITY, context.now() + most);
   }
 
   // --- the exchange ---
 
   /** Runs the handler, once: a second call of this method is a defect of the transport. */
   result(): unknown {
-    if (this.#started) throw new Fault("internal", "a call that is not recorded has one result");
-    this.#started = true;
+    if (this.#stopped) throw this.#stopped;
+    if (this.#state !== "new") throw new Fault("internal", "a call that is not recorded has one result");
     const { method, metrics } = this.#entry;
-    this.#caller = this.#context.gate.enter(this.#call);
+    const { gate } = this.#context;
+    // Who calls is asked only when it matters: the address of a request costs more than the rest of this.
+    let seat = gate.isTight ? gate.enter(this.#call) : undefined;
+    this.#state = "running";
     this.#began = performance.now();
     metrics.running++;
+    let output: unknown;
+    let isValid = false;
     try {
       const input = validate(method.input, this.#call.input, "input");
-      const deadline = this.deadline;
-      const output = isPromise(input)
-        ? input.then((value) => method.handler(value, this))
-        : method.handler(input, this);
-      if (isPromise(output)) return this.#settle(output, deadline);
-      const value = validate(method.output, output, "output");
-      if (isPromise(value)) return this.#settle(value, deadline, true);
-      this.#ended("ok");
-      return value;
+      output = isPromise(input) ? input.then((value) => method.handler(value, this)) : method.handler(input, this);
+      if (!isPromise(output)) {
+        output = validate(method.output, output, "output");
+        isValid = true;
+      }
     } catch (thrown) {
-      throw this.#failed(thrown);
+      if (seat) gate.leave(seat);
+      throw this.#stopped ?? this.#failed(thrown);
     }
+    if (isPromise(output)) {
+      seat ??= gate.enter(this.#call);
+      return this.#settle(output, isValid, seat);
+    }
+    if (seat) gate.leave(seat);
+    // The handler looked at its signal, and the caller had gone already.
+    if (this.#stopped) throw this.#stopped;
+    this.#ended("ok");
+    return output;
   }
 
-  async #settle(output: Promise<unknown>, deadline: number | undefined, isValid = false): Promise<unknown> {
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    try {
-      const waited =
-        deadline === undefined
-          ? output
-          : Promise.race([
-              output,
-              new Promise<never>((_, reject) => {
-                timer = setTimeout(() => {
-                  const fault = deadlineFault();
-                  reject(fault);
-                  this.#controller?.abort(fault);
-                }, deadline - this.#context.now());
-              }),
-            ]);
-      const value = await waited;
-      const valid = isValid ? value : await validate(this.#entry.method.output, value, "output");
-      this.#ended("ok");
-      return valid;
-    } catch (thrown) {
-      throw this.#failed(thrown);
-    } finally {
-      if (timer !== undefined) clearTimeout(timer);
-    }
+  #settle(output: Promise<unknown>, isValid: boolean, seat: Seat): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      this.#reject = reject;
+      if (this.#stopped) reject(this.#stopped);
+      else if (this.deadline !== undefined) {
+        this.#untime = after(this.deadline - this.#context.now(), () => this.stop(deadlineFault()));
+      }
+      const failed = (thrown: unknown) => {
+        this.#context.gate.leave(seat);
+        if (this.#state === "running") reject(this.#failed(thrown));
+      };
+      const done = (value: unknown) => {
+        this.#context.gate.leave(seat);
+        if (this.#state !== "running") return;
+        this.#ended("ok");
+        resolve(value);
+      };
+      output.then((value) => {
+        if (isValid) return done(value);
+        let valid: unknown;
+        try {
+          valid = validate(this.#entry.method.output, value, "output");
+        } catch (thrown) {
+          return failed(thrown);
+        }
+        if (isPromise(valid)) valid.then(done, failed);
+        else done(valid);
+      }, failed);
+    });
+  }
+
+  /** Ends the call from outside the handler, which keeps its place among the running calls until it has ended too. */
+  stop(fault: Fault): void {
+    if (this.#state === "over") return;
+    this.#stopped = fault;
+    if (this.#state === "running") this.#ended(fault.code, fault);
+    this.#state = "over";
+    this.#reject?.(fault);
+    this.#controller?.abort(fault);
   }
 
   // biome-ignore lint/correctness/useYield: there is nothing to read, and the fault has to come from the iterator
@@ -104,7 +138,7 @@ export class Direct implements Exchange, HandlerCall<unknown> {
   }
 
   async cancel(): Promise<void> {
-    this.#controller?.abort(new Fault("cancelled", "the call was cancelled"));
+    this.stop(new Fault("cancelled", "the call was cancelled"));
   }
 
   // --- what the handler sees ---
@@ -121,24 +155,26 @@ export class Direct implements Exchange, HandlerCall<unknown> {
     return this.#call.trace;
   }
 
-  get deadline(): number | undefined {
-    const most = this.#entry.method.options.deadlineMs;
-    if (most === undefined) return this.#call.deadline;
-    return Math.min(this.#call.deadline ?? Number.POSITIVE_INFINITY, this.#context.now() + most);
-  }
-
   get signal(): AbortSignal {
     if (!this.#controller) {
-      const controller = new AbortController();
-      this.#controller = controller;
-      const { signal: caller } = this.#call;
-      const closing = this.#context.closing.signal;
-      if (caller && this.#entry.method.options.onDisconnect !== "detach") {
-        this.#unhook.push(onAbort(caller, () => controller.abort(new Fault("cancelled", "the caller has gone"))));
-      }
-      this.#unhook.push(onAbort(closing, () => controller.abort(closing.reason)));
+      this.#controller = new AbortController();
+      if (this.#stopped) this.#controller.abort(this.#stopped);
+      else if (this.#state === "running") this.#listen();
     }
     return this.#controller.signal;
+  }
+
+  #listen(): void {
+    const { closing, directs } = this.#context;
+    const { signal: caller } = this.#call;
+    if (closing.signal.aborted) {
+      this.stop(closing.signal.reason);
+      return;
+    }
+    directs.add(this);
+    if (caller && this.#entry.method.options.onDisconnect !== "detach") {
+      this.#unhook = onAbort(caller, () => this.stop(new Fault("cancelled", "the caller has gone")));
+    }
   }
 
   progress(): void {
@@ -164,10 +200,12 @@ export class Direct implements Exchange, HandlerCall<unknown> {
   }
 
   #ended(code: "ok" | Fault["code"], fault?: Fault): void {
-    const { gate, logger } = this.#context;
+    const { directs, logger } = this.#context;
     const { metrics, name } = this.#entry;
-    gate.leave(this.#caller);
-    for (const unhook of this.#unhook) unhook();
+    this.#state = "over";
+    if (this.#controller) directs.delete(this);
+    this.#unhook?.();
+    this.#untime?.();
     const ms = performance.now() - this.#began;
     metrics.running--;
     metrics.ended(this.#call.via, code, ms);

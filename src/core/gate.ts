@@ -2,10 +2,19 @@
 import type { Call, Limits } from "../contract/index.ts";
 import { Fault } from "../log/index.ts";
 
+/** A caller, and how many of its calls run. */
+export interface Seat {
+  readonly caller: string;
+  readonly among: Map<string, Seat>;
+  running: number;
+}
+
 export class Gate {
   readonly #limits: Limits;
   readonly #now: () => number;
-  readonly #running = new Map<string, number>();
+  /** By principal, and by address for those that are anonymous. */
+  readonly #principals = new Map<string, Seat>();
+  readonly #addresses = new Map<string, Seat>();
   readonly #buckets = new Map<string, { tokens: number; at: number }>();
   #total = 0;
 
@@ -22,15 +31,18 @@ export class Gate {
   request(call: Call): void {
     const rate = this.#limits.ratePerSecond;
     if (rate === 0) return;
-    const caller = callerOf(call);
+    // A burst of one second; of a rate below one a second, of one request.
+    const burst = Math.max(1, rate);
+    const { principal, address } = call;
+    const caller = principal.id === "" ? `@${address ?? ""}` : `=${principal.id}`;
     const now = this.#now();
     let bucket = this.#buckets.get(caller);
     if (!bucket) {
       if (this.#buckets.size >= MAX_BUCKETS) this.#forget(now);
-      bucket = { tokens: rate, at: now };
+      bucket = { tokens: burst, at: now };
       this.#buckets.set(caller, bucket);
     }
-    bucket.tokens = Math.min(rate, bucket.tokens + ((now - bucket.at) / 1000) * rate);
+    bucket.tokens = Math.min(burst, bucket.tokens + (Math.max(0, now - bucket.at) / 1000) * rate);
     bucket.at = now;
     if (bucket.tokens < 1) {
       throw new Fault("resource_exhausted", `more than ${rate} requests a second`, {
@@ -42,24 +54,46 @@ export class Gate {
     bucket.tokens--;
   }
 
-  /** A call begins; give what is returned to `leave` when it has ended. @throws Fault `resource_exhausted` */
-  enter(call: Call): string {
-    if (this.#total >= this.#limits.callsInFlight) throw busy("callsInFlight", this.#limits.callsInFlight, "in all");
-    const caller = callerOf(call);
-    const running = this.#running.get(caller) ?? 0;
-    if (running >= this.#limits.callsPerPrincipal) {
-      throw busy("callsPerPrincipal", this.#limits.callsPerPrincipal, "for one caller");
-    }
-    this.#running.set(caller, running + 1);
-    this.#total++;
-    return caller;
+  /** Whether a limit can be reached by one more call: until then a call that ends at once needs no `enter`. */
+  get isTight(): boolean {
+    return this.#total >= Math.min(this.#limits.callsInFlight, this.#limits.callsPerPrincipal);
   }
 
-  leave(caller: string): void {
+  /** A call begins; give what is returned to `leave` when its handler has ended. @throws Fault `resource_exhausted` */
+  enter(call: Call): Seat {
+    const { callsInFlight, callsPerPrincipal } = this.#limits;
+    if (this.#total >= callsInFlight) throw busy("callsInFlight", callsInFlight, "in all");
+    const seat = this.#seatOf(call);
+    if (seat.running >= callsPerPrincipal) throw busy("callsPerPrincipal", callsPerPrincipal, "for one caller");
+    return this.#take(seat);
+  }
+
+  /** A call goes on that was let in before the server was restarted. */
+  admit(call: Call): Seat {
+    return this.#take(this.#seatOf(call));
+  }
+
+  leave(seat: Seat): void {
     this.#total--;
-    const running = this.#running.get(caller)! - 1;
-    if (running === 0) this.#running.delete(caller);
-    else this.#running.set(caller, running);
+    // Most callers come again soon: the idle are forgotten only when there are many.
+    if (--seat.running === 0 && seat.among.size > IDLE) seat.among.delete(seat.caller);
+  }
+
+  #take(seat: Seat): Seat {
+    seat.running++;
+    this.#total++;
+    return seat;
+  }
+
+  #seatOf({ principal, address = "" }: Call): Seat {
+    const among = principal.id === "" ? this.#addresses : this.#principals;
+    const caller = principal.id === "" ? address : principal.id;
+    let seat = among.get(caller);
+    if (!seat) {
+      seat = { caller, among, running: 0 };
+      among.set(caller, seat);
+    }
+    return seat;
   }
 
   /** Full buckets say nothing: they are made anew when needed. */
@@ -70,10 +104,7 @@ export class Gate {
 }
 
 const MAX_BUCKETS = 100_000;
-
-function callerOf(call: Call): string {
-  return call.principal.id === "" ? `@${call.address ?? ""}` : call.principal.id;
-}
+const IDLE = 1024;
 
 function busy(limit: string, most: number, where: string): Fault {
   return new Fault("resource_exhausted", `${most} calls run already ${where}`, {

@@ -2,13 +2,15 @@
 import { type AppendedItems, type AppendItems, type Method, validate } from "../contract/index.ts";
 import { type Cursor, type Draft, decodeCursor, encodeCursor, Fault, type Store } from "../log/index.ts";
 import { type Context, findLog, inputLog } from "./context.ts";
-import { canonical, toJson } from "./util.ts";
+import { after, canonical, isPromise, toJson, utf8Bytes } from "./util.ts";
 
 export interface Received {
   /** How many items have arrived. */
   readonly items: number;
   readonly ended: boolean;
   readonly head: Cursor;
+  readonly bytes: number;
+  readonly owner: string;
 }
 
 export async function receivedOf(store: Store, id: string): Promise<Received | undefined> {
@@ -16,7 +18,8 @@ export async function receivedOf(store: Store, id: string): Promise<Received | u
   if (!info) return undefined;
   const ended = info.last?.kind === "end" || info.last?.kind === "fail";
   const { seq } = decodeCursor(info.head);
-  return { items: ended ? seq - 1 : seq, ended, head: info.head };
+  const { head, bytes, labels } = info;
+  return { items: ended ? seq - 1 : seq, ended, head, bytes, owner: labels["owner"] ?? "" };
 }
 
 /**
@@ -30,10 +33,16 @@ export async function appendInput(
   method: Method,
   append: AppendItems,
 ): Promise<AppendedItems> {
+  if (append.seq !== undefined && !(Number.isSafeInteger(append.seq) && append.seq >= 0)) {
+    throw new Fault("invalid_argument", "the number of an item is a whole number from 0", {
+      fields: [{ path: "seq", message: "must be a whole number from 0" }],
+    });
+  }
   const jsons: string[] = [];
   for (const item of append.items) {
     // The item is kept as it was sent: the schema may transform it, and does so when the handler reads it.
-    await validate(method.input, item, "input");
+    const valid = validate(method.input, item, "input");
+    if (isPromise(valid)) await valid;
     jsons.push(toJson(item, context.limits.itemBytes, "item"));
   }
   for (;;) {
@@ -59,12 +68,31 @@ export async function appendInput(
     }
     if (append.end) drafts.push({ kind: "end", json: "{}" });
     if (drafts.length === 0) return { next: received.items, cursor: received.head, duplicate: known > 0 };
+    const bytes = roomFor(context, received, drafts);
     const { outcome, cursor } = await store.append(inputLog(id), drafts, { after: received.head });
     // Another connection of the caller was faster: look again what has arrived.
     if (outcome !== "appended") continue;
+    context.usage.add(received.owner, bytes);
     context.metrics.add("backtalk_events_appended_total", "", drafts.length);
     return { next: received.items + jsons.length - known, cursor, duplicate: false };
   }
+}
+
+/** How many bytes these are. @throws Fault `resource_exhausted` when the call or its caller may not keep so many */
+function roomFor(context: Context, received: Received, drafts: readonly Draft[]): number {
+  let bytes = 0;
+  for (const { json } of drafts) bytes += utf8Bytes(json);
+  const most = context.limits.callBytes;
+  if (received.bytes + bytes > most) {
+    throw new Fault("resource_exhausted", `the items of the call have more than ${most} bytes`, {
+      limit: "callBytes",
+      retryable: false,
+      hint: "send less in one call, or raise the limit callBytes of the server",
+    });
+  }
+  // The end of the items takes no room to speak of, and must not be refused.
+  if (drafts.some(({ kind }) => kind === "item")) context.usage.check(received.owner);
+  return bytes;
 }
 
 /** Items that are sent again must be what was sent before. @throws Fault `invalid_argument` */
@@ -101,22 +129,22 @@ export async function* itemsOf(
   const { inputIdleMs } = context.retention;
   const idle = new AbortController();
   const both = AbortSignal.any([signal, idle.signal]);
-  let timer = setTimeout(() => idle.abort(), inputIdleMs);
+  const restart = () => after(inputIdleMs, () => idle.abort());
+  let untime = restart();
   try {
     for await (const page of store.read(inputLog(id), { from: "start", follow: true, signal: both })) {
       for (const { kind, json } of page.events) {
         if (kind !== "item") continue;
-        clearTimeout(timer);
+        untime();
+        // The rest of a page must not reach a handler whose call is over.
+        if (signal.aborted) throw signal.reason;
         yield await validate(method.input, JSON.parse(json), "input");
-        timer = setTimeout(() => idle.abort(), inputIdleMs);
+        untime = restart();
       }
-      if (page.ended) {
-        if (signal.aborted) break;
-        return;
-      }
+      if (page.ended && !signal.aborted) return;
     }
   } finally {
-    clearTimeout(timer);
+    untime();
   }
   if (signal.aborted) throw signal.reason;
   throw new Fault("deadline_exceeded", `no item came for ${inputIdleMs} ms`, { limit: "inputIdleMs" });

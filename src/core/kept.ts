@@ -1,19 +1,21 @@
 /** A recorded call in use: its log, read and written through the store, wherever its handler runs. */
 import type { AppendedItems, AppendItems, CallState, CallStateName, Exchange, Wait } from "../contract/index.ts";
 import {
-  type Cursor,
   Fault,
   type FaultJson,
-  faultFromJson,
+  isEnd,
   type LogEvent,
   type LogInfo,
   type Page,
   type ReadAt,
   type Store,
 } from "../log/index.ts";
-import { type Context, callLog, findLog, type OpenRecord } from "./context.ts";
+import { type Context, callLog, type EndRecord, findLog, type OpenRecord } from "./context.ts";
+import { endFrom, endOf } from "./ending.ts";
 import { foldUpTo, readFolded } from "./fold.ts";
+import { hold } from "./hold.ts";
 import { appendInput, receivedOf } from "./input.ts";
+import { mapPages } from "./pages.ts";
 import { onAbort } from "./util.ts";
 
 export class Kept implements Exchange {
@@ -33,42 +35,37 @@ export class Kept implements Exchange {
 
   async result(signal?: AbortSignal): Promise<unknown> {
     const run = this.#context.runs.get(this.id);
-    if (run && !signal) {
-      const end = await run.ended;
-      if (end.kind === "fail") throw end.fault;
-      return end.value;
+    if (run) {
+      const end = await orAborted(run.ended, signal);
+      if (end === ABORTED) throw stoppedWaiting();
+      if (!end) throw notHere();
+      return resultOf(end);
     }
     const { last, head } = await this.#info();
-    if (last && isEndEvent(last)) return outcomeOf(last);
+    if (last && isEnd(last.kind)) return resultOf(endOf(last));
     // The events so far say nothing of the result: only what follows is read.
-    for await (const page of this.#store.read(callLog(this.id), {
-      from: head,
-      follow: true,
-      ...(signal && { signal }),
-    })) {
-      const event = page.events.at(-1);
-      if (event && isEndEvent(event)) return outcomeOf(event);
+    const at = { from: head, follow: true, ...(signal && { signal }) };
+    for await (const { events } of this.#store.read(callLog(this.id), at)) {
+      const event = events.at(-1);
+      if (event && isEnd(event.kind)) return resultOf(endOf(event));
     }
-    throw new Fault("cancelled", "the caller stopped waiting; the call goes on", {
-      hint: "come back with the call's id",
-      retryable: true,
-    });
+    throw stoppedWaiting();
   }
 
   read(at: ReadAt): AsyncIterable<Page> {
     const fold = this.#context.methods.get(this.#method)?.method.fold;
-    const pages = fold ? readFolded(this.#store, callLog(this.id), fold, at) : this.#store.read(callLog(this.id), at);
-    return publicPages(pages);
+    const log = callLog(this.id);
+    return mapPages(fold ? readFolded(this.#store, log, fold, at) : this.#store.read(log, at), publicPage);
   }
 
   async state(wait?: Wait): Promise<CallState> {
     let info = await this.#info();
-    if (
-      wait?.waitMs !== undefined &&
-      !(info.last && isEndEvent(info.last)) &&
-      (!wait.after || wait.after === info.head)
-    ) {
-      await this.#hold(info.head, wait);
+    const isEnded = info.last !== undefined && isEnd(info.last.kind);
+    if (wait?.waitMs !== undefined && !isEnded && (!wait.after || wait.after === info.head)) {
+      const most = this.#context.limits.waitMs;
+      // With a place until there is something after it, else until the end.
+      const isNew = (page: Page) => page.ended || (wait.after !== undefined && page.events.length > 0);
+      await hold(this.#store, info, { ...wait, waitMs: Math.min(wait.waitMs, most) }, isNew);
       info = await this.#info();
     }
     return this.#stateOf(info);
@@ -86,24 +83,9 @@ export class Kept implements Exchange {
   async cancel(): Promise<void> {
     const run = this.#context.runs.get(this.id);
     if (run) return run.cancel();
-    const fault = new Fault("cancelled", "the call was cancelled");
-    await this.#store.append(callLog(this.id), [{ kind: "fail", json: JSON.stringify(fault) }]);
-  }
-
-  /** Waits until there is something after `head`: anything, or without `after` the end. */
-  async #hold(head: Cursor, wait: Wait): Promise<void> {
-    const controller = new AbortController();
-    const timer = setTimeout(() => controller.abort(), wait.waitMs);
-    const unhook = wait.signal ? onAbort(wait.signal, () => controller.abort()) : undefined;
-    try {
-      const reading = this.#store.read(callLog(this.id), { from: head, follow: true, signal: controller.signal });
-      for await (const page of reading) {
-        if (page.ended || (wait.after && page.events.length > 0)) return;
-      }
-    } finally {
-      clearTimeout(timer);
-      unhook?.();
-    }
+    const info = await this.#info();
+    if (info.last && isEnd(info.last.kind)) return;
+    await endFrom(this.#context, this.#store, info, new Fault("cancelled", "the call was cancelled"));
   }
 
   async #info(): Promise<LogInfo> {
@@ -118,11 +100,11 @@ export class Kept implements Exchange {
     const kind = entry?.method.kind;
     const received = kind === "clientStream" || kind === "bidi" ? await receivedOf(this.#store, this.id) : undefined;
     const fold = entry?.method.fold;
-    const folded = fold ? await foldUpTo(this.#store, callLog(this.id), fold, info.head) : undefined;
+    const folded = fold ? await foldUpTo(this.#store, info.log, fold, info.head, this.#context.folds) : undefined;
     return {
       ...state,
       ...(received && { received: { items: received.items, ended: received.ended } }),
-      ...(folded && { fold: folded.state }),
+      ...(folded && { cursor: folded.cursor, fold: folded.state }),
     };
   }
 }
@@ -139,7 +121,7 @@ export async function stateOf(context: Context, info: LogInfo): Promise<CallStat
     cursor: info.head,
     ...(progress && { progress: JSON.parse(progress.json) as unknown }),
   };
-  if (!last || !isEndEvent(last)) return { ...base, state: "running" };
+  if (!last || !isEnd(last.kind)) return { ...base, state: "running" };
   const endedAt = last.at;
   const { attempt = 1, ...data } = JSON.parse(last.json) as { result?: unknown; attempt?: number };
   const ended = { ...base, attempt, endedAt, expiresAt: endedAt + context.retention.callMs };
@@ -150,11 +132,9 @@ export async function stateOf(context: Context, info: LogInfo): Promise<CallStat
 }
 
 /** Hides from readers what `open` keeps for the server: the input, the owner, the fingerprint. */
-async function* publicPages(pages: AsyncIterable<Page>): AsyncGenerator<Page> {
-  for await (const page of pages) {
-    if (!page.events.some((event) => event.kind === "open")) yield page;
-    else yield { ...page, events: page.events.map((event) => (event.kind === "open" ? publicOpen(event) : event)) };
-  }
+function publicPage(page: Page): Page {
+  if (!page.events.some((event) => event.kind === "open")) return page;
+  return { ...page, events: page.events.map((event) => (event.kind === "open" ? publicOpen(event) : event)) };
 }
 
 function publicOpen(event: LogEvent): LogEvent {
@@ -162,14 +142,34 @@ function publicOpen(event: LogEvent): LogEvent {
   return { ...event, json: JSON.stringify({ id, method, attempt }) };
 }
 
-export function isEndEvent(event: LogEvent): boolean {
-  return event.kind === "end" || event.kind === "fail";
+function resultOf(end: EndRecord): unknown {
+  if (end.kind === "fail") throw end.fault;
+  return end.value;
 }
 
-function outcomeOf(event: LogEvent): unknown {
-  const data = JSON.parse(event.json) as { result?: unknown };
-  if (event.kind === "fail") throw faultFromJson(data);
-  return data.result;
+const ABORTED = Symbol("aborted");
+
+/** Leaves nothing behind at the signal, which can outlive many calls. */
+function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T | typeof ABORTED> {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    const unhook = onAbort(signal, () => resolve(ABORTED));
+    promise.finally(unhook).then(resolve, reject);
+  });
+}
+
+function stoppedWaiting(): Fault {
+  return new Fault("cancelled", "the caller stopped waiting; the call goes on", {
+    hint: "come back with the call's id",
+    retryable: true,
+  });
+}
+
+function notHere(): Fault {
+  return new Fault("unavailable", "the server goes, and the call is left to the next one", {
+    hint: "come back with the call's id or its key",
+    retryAfterMs: 1000,
+  });
 }
 
 export function noSuchCall(id: string): Fault {

@@ -1,19 +1,24 @@
 /** Opens calls: decides whether a call is recorded, writes its first event, and starts its handler. */
 import { type Call, type Exchange, validate } from "../contract/index.ts";
-import { Fault } from "../log/index.ts";
-import { type Context, callLog, type Entry, inputLog, type OpenRecord, storeOf } from "./context.ts";
+import { Fault, toFault } from "../log/index.ts";
+import { type Context, callLog, type Entry, findLog, inputLog, type OpenRecord, storeOf } from "./context.ts";
 import { Direct } from "./direct.ts";
+import type { Seat } from "./gate.ts";
+import { guarded } from "./guard.ts";
 import { Kept } from "./kept.ts";
 import { Run } from "./run.ts";
-import { fingerprint, keyedId, randomId } from "./util.ts";
+import { fingerprint, keyedId, randomId, toJson, utf8Bytes } from "./util.ts";
 
 export function open(context: Context, entry: Entry, call: Call): Exchange | Promise<Exchange> {
   const { kind, options } = entry.method;
   const isKept = call.keep === true || call.key !== undefined || kind !== "unary" || options.recorded === "always";
-  return isKept ? openKept(context, entry, call) : new Direct(context, entry, call);
+  if (!isKept) return new Direct(context, entry, call);
+  const opened = openKept(context, entry, call);
+  if (!context.authorize) return opened;
+  return opened.then((kept) => guarded(context, kept, call.principal, "call", kept.id, "writes"));
 }
 
-async function openKept(context: Context, entry: Entry, call: Call): Promise<Exchange> {
+async function openKept(context: Context, entry: Entry, call: Call): Promise<Kept> {
   const { method, name } = entry;
   const { principal, key } = call;
   if (key !== undefined) checkKey(key, context.limits.keyChars);
@@ -25,23 +30,32 @@ async function openKept(context: Context, entry: Entry, call: Call): Promise<Exc
   const store = storeOf(context, id);
   const running = key === undefined ? undefined : context.runs.get(id);
   if (running) return attachByKey(context, entry, call, id);
-  context.usage.check(principal.id);
-  const seat = context.gate.enter(call);
+  let seat: Seat;
+  try {
+    context.usage.check(principal.id);
+    seat = context.gate.enter(call);
+  } catch (thrown) {
+    // A call that exists is no new one: its caller gets its answer also when there is no room for another.
+    if (key !== undefined && (await findLog(store, callLog(id)))) return attachByKey(context, entry, call, id);
+    throw thrown;
+  }
   let isOpen = false;
   try {
     const record = recordOf(context, entry, call, id);
-    const json = JSON.stringify(record);
+    const json = toJson(record, Number.POSITIVE_INFINITY, "input");
+    const bytes = utf8Bytes(json);
     const labels = { owner: principal.id, method: name };
-    const opened = store.append(callLog(id), [{ kind: "open", json }], { after: "absent", create: labels });
-    if (takesItems) {
-      const inputs = store.append(inputLog(id), [], { create: labels });
-      await Promise.all([opened, inputs]);
-    }
-    const { outcome, cursor } = await opened;
+    const [opened, inputs] = await Promise.allSettled([
+      store.append(callLog(id), [{ kind: "open", json }], { after: "absent", create: labels }),
+      takesItems ? store.append(inputLog(id), [], { create: labels }) : undefined,
+    ]);
+    if (opened.status === "rejected") throw opened.reason;
+    const { outcome, cursor } = opened.value;
     if (outcome !== "appended") return await attachByKey(context, entry, call, id);
     isOpen = true;
-    context.usage.add(principal.id, json.length);
+    context.usage.add(principal.id, bytes);
     context.metrics.add("backtalk_events_appended_total", "", 1);
+    const { via } = call;
     const run = new Run({
       context,
       entry,
@@ -50,11 +64,16 @@ async function openKept(context: Context, entry: Entry, call: Call): Promise<Exc
       principal,
       input,
       head: cursor,
-      via: call.via,
+      bytes,
+      via,
       caller: call,
       seat,
     });
+    // The log is there: from here on the call has to get its end.
+    if (inputs.status === "rejected") run.fail(toFault(inputs.reason));
+    else if (context.closing.signal.aborted) void run.release();
     void run.start();
+    if (inputs.status === "rejected") throw inputs.reason;
     return new Kept(context, store, id, name, false);
   } finally {
     if (!isOpen) context.gate.leave(seat);
@@ -62,7 +81,7 @@ async function openKept(context: Context, entry: Entry, call: Call): Promise<Exc
 }
 
 /** The key was used before: the same input is the same call. */
-async function attachByKey(context: Context, entry: Entry, call: Call, id: string): Promise<Exchange> {
+async function attachByKey(context: Context, entry: Entry, call: Call, id: string): Promise<Kept> {
   const store = storeOf(context, id);
   // Items of a client stream are compared one by one as they come.
   if (entry.method.kind === "unary" || entry.method.kind === "serverStream") {
@@ -101,7 +120,7 @@ function recordOf(context: Context, entry: Entry, call: Call, id: string): OpenR
   };
 }
 
-function checkKey(key: string, keyChars: number): void {
+export function checkKey(key: string, keyChars: number): void {
   if (key.length > 0 && key.length <= keyChars) return;
   throw new Fault("invalid_argument", `an idempotency key has 1 to ${keyChars} characters`, { limit: "keyChars" });
 }

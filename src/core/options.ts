@@ -59,3 +59,19 @@ export interface Logger {
 }
 
 export const SILENT: Logger = Object.freeze({ calls: "defects", call() {}, note() {} });
+
+/** A logger that fails must not change what happens to a call. */
+export function harmless(logger: Logger): Logger {
+  const tried = (write: () => void) => {
+    try {
+      write();
+    } catch {
+      // There is nobody else to tell.
+    }
+  };
+  return {
+    calls: logger.calls,
+    call: (line) => tried(() => logger.call(line)),
+    note: (level, message, fields) => tried(() => logger.note(level, message, fields)),
+  };
+}

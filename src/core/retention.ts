@@ -2,6 +2,7 @@
 import { type Cursor, decodeCursor, encodeCursor, type LogInfo, type Store } from "../log/index.ts";
 import { type Context, callLog, findLog, inputLog, type TopicEntry, topicLog } from "./context.ts";
 import { keepSnapshot } from "./fold.ts";
+import { utf8Bytes } from "./util.ts";
 
 const TOPIC = { events: 100_000, bytes: 64 * 1024 * 1024, ageMs: 24 * 3_600_000 };
 
@@ -16,14 +17,23 @@ async function removeEnded(context: Context, store: Store): Promise<void> {
     for (;;) {
       const { logs } = await store.list({ prefix: callLog(""), state, changedBefore, limit: 200 });
       for (const info of logs) {
-        await store.trim(info.log, "all");
-        await store.trim(inputLog(info.log.slice(callLog("").length)), "all");
-        context.usage.add(info.labels["owner"] ?? "", -info.bytes);
+        await remove(context, store, info);
         context.metrics.add("backtalk_trimmed_total", 'what="calls"', 1);
       }
       if (logs.length < 200) break;
     }
   }
+}
+
+async function remove(context: Context, store: Store, info: LogInfo): Promise<void> {
+  const input = inputLog(info.log.slice(callLog("").length));
+  // The items first: once the call's log is gone, a new call with its key may begin to take items.
+  const kind = context.methods.get(info.labels["method"] ?? "")?.method.kind;
+  const hasItems = kind !== "unary" && kind !== "serverStream";
+  const items = hasItems ? await findLog(store, input) : undefined;
+  if (items) await store.trim(input, "all");
+  await store.trim(info.log, "all");
+  context.usage.add(info.labels["owner"] ?? "", -info.bytes - (items?.bytes ?? 0));
 }
 
 async function trimTopic(context: Context, entry: TopicEntry): Promise<void> {
@@ -52,7 +62,7 @@ async function trimPoint(context: Context, info: LogInfo, keep: typeof TOPIC): P
         const { seq } = decodeCursor(event.cursor);
         const isOver = seq <= byCount || bytes > keep.bytes || event.at < oldest;
         if (!isOver) return seq - 1 > first ? encodeCursor(epoch, seq - 1) : undefined;
-        bytes -= event.json.length;
+        bytes -= utf8Bytes(event.json);
       }
       from = page.cursor;
       more = page.more;

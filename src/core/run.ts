@@ -13,11 +13,13 @@ import {
   validate,
 } from "../contract/index.ts";
 import { type Cursor, Fault, type Store, toFault } from "../log/index.ts";
-import { type Context, callLog, type EndRecord, type Entry, inputLog, type OpenRecord } from "./context.ts";
+import { type Context, callLog, type EndRecord, type Entry, type OpenRecord } from "./context.ts";
 import { publishFrom } from "./direct.ts";
+import { endInput, writeEnd } from "./ending.ts";
+import type { Seat } from "./gate.ts";
 import { itemsOf } from "./input.ts";
 import { Recorder } from "./recorder.ts";
-import { deadlineFault, isPromise, onAbort, toJson } from "./util.ts";
+import { after, deadlineFault, isPromise, onAbort, restartFault, toJson, turn } from "./util.ts";
 
 export interface RunOptions {
   readonly context: Context;
@@ -29,11 +31,17 @@ export interface RunOptions {
   readonly input: unknown;
   /** Before what this attempt says: where `history` ends. */
   readonly head: Cursor;
+  /** Bytes that the log has already. */
+  readonly bytes: number;
   readonly via: string;
   /** The caller that opened the call, for `onDisconnect: "cancel"`; none after a restart. */
   readonly caller: Call | undefined;
-  readonly seat: string | undefined;
+  /** Taken until the handler has ended, which can be later than the call. */
+  readonly seat: Seat;
 }
+
+/** Items of one call in a row. */
+const STREAK = 128;
 
 export class Run implements HandlerCall<unknown> {
   readonly #options: RunOptions;
@@ -41,12 +49,11 @@ export class Run implements HandlerCall<unknown> {
   readonly #controller = new AbortController();
   readonly #unhook: (() => void)[] = [];
   readonly #began = performance.now();
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #settle!: (end: EndRecord) => void;
+  #settle!: (end: EndRecord | undefined) => void;
   #released = false;
   #ending: Promise<void> | undefined;
-  /** The end, when it is stored; stays pending when the call is handed over to the next process. */
-  readonly ended: Promise<EndRecord>;
+  /** The end, when it is stored; undefined when the call is left to the next process. */
+  readonly ended: Promise<EndRecord | undefined>;
 
   constructor(options: RunOptions) {
     this.#options = options;
@@ -57,6 +64,7 @@ export class Run implements HandlerCall<unknown> {
     this.#recorder = new Recorder({
       store,
       log: callLog(record.id),
+      bytes: options.bytes,
       maxBytes: context.limits.callBytes,
       onClosed: (fault) => this.#broken(fault),
       onAppended: (events, bytes) => {
@@ -70,40 +78,58 @@ export class Run implements HandlerCall<unknown> {
       this.#unhook.push(onAbort(options.caller.signal, () => void this.cancel("the caller has gone")));
     }
     if (record.deadline !== undefined) {
-      // setTimeout takes no more than 2^31 - 1 ms; a call with a later deadline has none in this process.
-      const ms = record.deadline - context.now();
-      if (ms < 2 ** 31) this.#timer = setTimeout(() => this.#stop(deadlineFault()), Math.max(0, ms));
+      this.#unhook.push(after(record.deadline - context.now(), () => void this.#stop(deadlineFault())));
     }
   }
 
   /** Runs the handler to its end. Never rejects. */
   async start(): Promise<void> {
+    const { context, seat } = this.#options;
+    let end: EndRecord | undefined;
+    try {
+      // It can have been ended before its handler could begin.
+      if (!this.#ending && !this.#released) end = { kind: "end", value: await this.#handle() };
+    } catch (thrown) {
+      end = this.#failure(thrown);
+    }
+    // Before anybody hears the end: who hears it may call again.
+    context.gate.leave(seat);
+    if (end) await this.#end(end);
+  }
+
+  async #handle(): Promise<unknown> {
     const { entry, context, store, record, input } = this.#options;
     const { method } = entry;
-    try {
-      const many = method.kind === "clientStream" || method.kind === "bidi";
-      const given = many ? itemsOf(context, store, record.id, method, this.signal) : input;
-      const output = method.handler(given, this);
-      if (method.kind === "unary" || method.kind === "clientStream") {
-        const valid = await validate(method.output, isPromise(output) ? await output : output, "output");
-        await this.#end({ kind: "end", value: valid });
-      } else {
-        for await (const item of output as AsyncIterable<unknown>) {
-          if (this.#controller.signal.aborted) throw this.#controller.signal.reason;
-          const valid = validate(method.output, item, "output");
-          const json = toJson(isPromise(valid) ? await valid : valid, context.limits.itemBytes, "item");
-          const room = this.#recorder.push("item", json);
-          if (room) await room;
-        }
-        await this.#end({ kind: "end", value: undefined });
+    const many = method.kind === "clientStream" || method.kind === "bidi";
+    const given = many ? itemsOf(context, store, record.id, method, this.signal) : input;
+    const output = method.handler(given, this);
+    if (method.kind === "serverStream" || method.kind === "bidi") return this.#say(output as AsyncIterable<unknown>);
+    return validate(method.output, isPromise(output) ? await output : output, "output");
+  }
+
+  async #say(items: AsyncIterable<unknown>): Promise<void> {
+    const { entry, context } = this.#options;
+    let said = 0;
+    for await (const item of items) {
+      try {
+        if (this.signal.aborted) throw this.signal.reason;
+        const valid = validate(entry.method.output, item, "output");
+        const json = toJson(isPromise(valid) ? await valid : valid, context.limits.itemBytes, "item");
+        const room = this.#recorder.push("item", json);
+        if (room) await room;
+        // A generator that never waits would let no timer and no other call have its turn.
+        if (++said % STREAK === 0) await turn();
+      } catch (thrown) {
+        // Before the loop closes the generator: its `finally` may take long, or for ever.
+        void this.#end(this.#failure(thrown));
+        throw thrown;
       }
-    } catch (thrown) {
-      // After a cancel or a deadline the handler fails with what it was aborted with: the end is on its way already.
-      await this.#end({
-        kind: "fail",
-        fault: toFault(this.#controller.signal.aborted ? this.#controller.signal.reason : thrown),
-      });
     }
+  }
+
+  /** After a cancel or a deadline the handler fails with what it was aborted with: the end is on its way already. */
+  #failure(thrown: unknown): EndRecord {
+    return { kind: "fail", fault: toFault(this.signal.aborted ? this.signal.reason : thrown) };
   }
 
   /** Ends the call as cancelled, at once; the handler is told by its signal. */
@@ -111,14 +137,20 @@ export class Run implements HandlerCall<unknown> {
     return this.#stop(new Fault("cancelled", why));
   }
 
+  /** Ends the call with a fault from outside its handler. */
+  fail(fault: Fault): void {
+    void this.#stop(fault);
+  }
+
   /** The server goes: a call with `onRestart: "retry"` is left to the next process, any other one ends. */
-  release(): Promise<void> | undefined {
+  async release(): Promise<void> {
     const fault = restartFault();
-    if (this.#options.entry.method.options.onRestart !== "retry") return this.#stop(fault);
+    if (this.#ending || this.#options.entry.method.options.onRestart !== "retry") return this.#stop(fault);
     this.#released = true;
     this.#controller.abort(fault);
-    this.#left();
-    return undefined;
+    await this.#recorder.settled();
+    this.#leave();
+    this.#settle(undefined);
   }
 
   // --- what the handler sees ---
@@ -163,7 +195,10 @@ export class Run implements HandlerCall<unknown> {
     const valid = validate(progress, value, "progress");
     if (isPromise(valid)) {
       valid
-        .then((settled) => this.#recorder.push("progress", toJson(settled, itemBytes, "progress")))
+        .then((settled) => {
+          if (!this.signal.aborted && !this.#ending)
+            this.#recorder.push("progress", toJson(settled, itemBytes, "progress"));
+        })
         .catch((thrown) => this.#stop(toFault(thrown)));
     } else this.#recorder.push("progress", toJson(valid, itemBytes, "progress"));
   }
@@ -203,59 +238,43 @@ export class Run implements HandlerCall<unknown> {
     await ending;
   }
 
+  /** The log cannot be written, or has its end: the handler is told, and the end is tried. */
+  #broken(fault: Fault): void {
+    void this.#stop(fault);
+  }
+
   #end(end: EndRecord): Promise<void> {
     if (this.#released) return Promise.resolve();
     this.#ending ??= this.#write(end);
     return this.#ending;
   }
 
-  /** Tries until the end is stored: a full disk must not make a call that never ends. */
   async #write(end: EndRecord): Promise<void> {
-    const { context } = this.#options;
-    let written: EndRecord = end;
-    let draft: { kind: "end" | "fail"; json: string };
-    try {
-      draft = draftOf(end, this.attempt, context.limits.itemBytes);
-    } catch (thrown) {
-      written = { kind: "fail", fault: toFault(thrown) };
-      draft = draftOf(written, this.attempt, context.limits.itemBytes);
+    const { context, store, entry, record, principal } = this.#options;
+    const { attempt, id } = record;
+    const written = await writeEnd({ context, store, recorder: this.#recorder, id, attempt }, end);
+    this.#leave();
+    if (written) {
+      const { kind } = entry.method;
+      if (kind === "clientStream" || kind === "bidi") void endInput(context, store, id, principal.id);
+      this.#note(written);
     }
-    for (let tries = 0; ; tries++) {
-      try {
-        const isOurs = await this.#recorder.end(draft);
-        this.#finish(isOurs ? written : { kind: "fail", fault: new Fault("cancelled", "the call was cancelled") });
-        return;
-      } catch (thrown) {
-        const fault = toFault(thrown);
-        if (fault.code === "not_found" || this.#released || context.closing.signal.aborted) {
-          this.#finish({ kind: "fail", fault });
-          return;
-        }
-        if (tries === 0)
-          context.logger.note("error", "the end of a call cannot be stored", { id: this.id, fault: fault.message });
-        if (written.kind === "end" && fault.code === "resource_exhausted") {
-          // The result does not fit any more, but a fault may.
-          written = { kind: "fail", fault };
-          draft = draftOf(written, this.attempt, context.limits.itemBytes);
-        }
-        await new Promise((resolve) => setTimeout(resolve, Math.min(5000, 50 * 2 ** tries)));
-      }
-    }
+    this.#settle(written);
   }
 
-  /** The log cannot be written, or has its end: the handler is told, and the end is tried. */
-  #broken(fault: Fault): void {
-    this.#controller.abort(fault);
-    void this.#end({ kind: "fail", fault });
+  /** The call is no longer one of this process. */
+  #leave(): void {
+    const { context, entry, record } = this.#options;
+    if (context.runs.get(record.id) === this) context.runs.delete(record.id);
+    entry.metrics.running--;
+    for (const unhook of this.#unhook) unhook();
   }
 
-  #finish(end: EndRecord): void {
+  #note(end: EndRecord): void {
     const { context, entry, record, via, principal } = this.#options;
     const code = end.kind === "end" ? "ok" : end.fault.code;
     const ms = performance.now() - this.#began;
     entry.metrics.ended(via, code, ms);
-    this.#left();
-    this.#settle(end);
     if (context.logger.calls === "defects" && code !== "internal") return;
     const fault = end.kind === "fail" ? end.fault : undefined;
     context.logger.call({
@@ -271,36 +290,4 @@ export class Run implements HandlerCall<unknown> {
       ...(fault?.cause !== undefined && { error: fault.cause }),
     });
   }
-
-  #left(): void {
-    const { context, entry, record, seat } = this.#options;
-    if (context.runs.get(record.id) !== this) return;
-    context.runs.delete(record.id);
-    entry.metrics.running--;
-    if (seat !== undefined) context.gate.leave(seat);
-    if (this.#timer !== undefined) clearTimeout(this.#timer);
-    for (const unhook of this.#unhook) unhook();
-    const { kind } = entry.method;
-    if (kind === "clientStream" || kind === "bidi") void endInput(this.#options.store, record.id);
-  }
-}
-
-export function restartFault(): Fault {
-  return new Fault("unavailable", "the server was restarted while the call ran", {
-    hint: 'call again with a new key; a method with onRestart: "retry" is started again by itself',
-  });
-}
-
-/** The attempt is told when it was not the first: a state is made of the last event alone. */
-function draftOf(end: EndRecord, attempt: number, itemBytes: number): { kind: "end" | "fail"; json: string } {
-  const again = attempt > 1 ? { attempt } : {};
-  if (end.kind === "fail") return { kind: "fail", json: JSON.stringify({ ...end.fault.toJSON(), ...again }) };
-  return { kind: "end", json: toJson({ result: end.value, ...again }, itemBytes, "result") };
-}
-
-/** Nobody reads more items: whoever still sends some is told that the log has ended. */
-async function endInput(store: Store, id: string): Promise<void> {
-  await store.append(inputLog(id), [{ kind: "end", json: "{}" }]).catch(() => {
-    // The log is gone, or the store is: there is nothing left to end.
-  });
 }

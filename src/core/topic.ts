@@ -8,10 +8,12 @@ import {
   validate,
   type Wait,
 } from "../contract/index.ts";
-import { type Draft, decodeCursor, encodeCursor, Fault, type Page, type ReadAt } from "../log/index.ts";
+import { type Cursor, type Draft, decodeCursor, encodeCursor, Fault, type Page, type ReadAt } from "../log/index.ts";
 import { type Context, findLog, type TopicEntry, topicLog } from "./context.ts";
 import { foldUpTo, readFolded } from "./fold.ts";
-import { canonical, onAbort, toJson } from "./util.ts";
+import { hold } from "./hold.ts";
+import { checkKey } from "./open.ts";
+import { canonical, isPromise, toJson } from "./util.ts";
 
 export class TopicExchange implements Exchange {
   readonly id: string;
@@ -41,28 +43,25 @@ export class TopicExchange implements Exchange {
   async state(wait?: Wait): Promise<TopicState> {
     let info = await this.#info();
     if (wait?.waitMs !== undefined && (!wait.after || wait.after === info.head)) {
-      const controller = new AbortController();
-      const timer = setTimeout(() => controller.abort(), wait.waitMs);
-      const unhook = wait.signal ? onAbort(wait.signal, () => controller.abort()) : undefined;
-      const at = { from: info.head, follow: true, signal: controller.signal };
-      for await (const page of this.#context.store.read(this.#log, at)) if (page.events.length > 0) break;
-      clearTimeout(timer);
-      unhook?.();
+      const waitMs = Math.min(wait.waitMs, this.#context.limits.waitMs);
+      await hold(this.#context.store, info, { ...wait, waitMs }, (page) => page.events.length > 0);
       info = await this.#info();
     }
     const { fold } = this.#entry.topic;
-    const folded = fold ? await foldUpTo(this.#context.store, this.#log, fold, info.head) : undefined;
+    const folded = fold
+      ? await foldUpTo(this.#context.store, this.#log, fold, info.head, this.#context.folds)
+      : undefined;
     return {
       topic: this.id,
       first: info.first,
-      cursor: info.head,
+      cursor: folded?.cursor ?? info.head,
       events: info.events,
       bytes: info.bytes,
       ...(folded && { fold: folded.state }),
     };
   }
 
-  append(items: AppendItems): Promise<AppendedItems> {
+  async append(items: AppendItems): Promise<AppendedItems> {
     if (this.#entry.topic.options.open === false) {
       throw new Fault("permission_denied", `only the server publishes to the topic ${this.id}`);
     }
@@ -87,17 +86,20 @@ export async function publish(
   append: AppendItems,
 ): Promise<AppendedItems> {
   const { topic } = entry;
+  const { key } = append;
+  if (key !== undefined) checkKey(key, context.limits.keyChars);
+  if (append.end) throw new Fault("failed_precondition", "a topic has no end", { hint: "leave out `end`" });
   const log = topicLog(entry.name);
   const drafts: Draft[] = [];
   for (const item of append.items) {
-    const event = await validate(topic.event, item, "event");
+    // Without a turn for nothing: what a caller publishes one after the other stays in its order.
+    const valid = validate(topic.event, item, "event");
+    const event = isPromise(valid) ? await valid : valid;
     drafts.push({ kind: "item", json: toJson(event, context.limits.itemBytes, "event") });
   }
-  if (append.end) throw new Fault("failed_precondition", "a topic has no end", { hint: "leave out `end`" });
-  const { key } = append;
   const { outcome, cursor } = await context.store.append(log, drafts, {
     create: { kind: "topic" },
-    ...(key !== undefined && { key: `${principal.id}\0${key}` }),
+    ...(key !== undefined && { key: JSON.stringify([principal.id, key]) }),
   });
   if (outcome === "duplicate") await checkSame(context, log, cursor, drafts);
   else context.metrics.add("backtalk_events_appended_total", "", drafts.length);
@@ -105,27 +107,28 @@ export async function publish(
 }
 
 /** A key that was used for another event is a mistake of the caller. @throws Fault `invalid_argument` */
-async function checkSame(
-  context: Context,
-  log: string,
-  cursor: ReturnType<typeof encodeCursor>,
-  drafts: readonly Draft[],
-) {
+async function checkSame(context: Context, log: string, cursor: Cursor, drafts: readonly Draft[]) {
   const { epoch, seq } = decodeCursor(cursor);
-  const from = encodeCursor(epoch, Math.max(0, seq - drafts.length));
-  for await (const page of context.store.read(log, { from, follow: false, pageEvents: drafts.length })) {
-    // Trimmed already: there is nothing to compare with.
-    if (page.verdict?.verdict !== "recovered") return;
-    const isSame = drafts.every((draft, i) => {
-      const json = page.events[i]?.json;
-      return (
-        json === draft.json || (json !== undefined && canonical(JSON.parse(json)) === canonical(JSON.parse(draft.json)))
-      );
-    });
-    if (isSame) return;
-    throw new Fault("invalid_argument", "this idempotency key was used with another event", {
-      detail: { key: "reused" },
-      hint: "use a new key for a new event",
-    });
+  let from = encodeCursor(epoch, Math.max(0, seq - drafts.length));
+  for (let at = 0; at < drafts.length; ) {
+    for await (const page of context.store.read(log, { from, follow: false })) {
+      // Trimmed already: there is nothing to compare with.
+      if (page.verdict?.verdict !== "recovered" || page.events.length === 0) return;
+      for (const { json } of page.events.slice(0, drafts.length - at)) {
+        if (!isSameJson(json, drafts[at++]!.json)) throw reusedKey();
+      }
+      from = page.cursor;
+    }
   }
+}
+
+function isSameJson(a: string, b: string): boolean {
+  return a === b || canonical(JSON.parse(a)) === canonical(JSON.parse(b));
+}
+
+function reusedKey(): Fault {
+  return new Fault("invalid_argument", "this idempotency key was used with another event", {
+    detail: { key: "reused" },
+    hint: "use a new key for a new event",
+  });
 }

@@ -16,9 +16,44 @@ export function onAbort(signal: AbortSignal, then: () => void): () => void {
   return () => signal.removeEventListener("abort", then);
 }
 
+/** The longest that a timer can be set to: setTimeout fires at once for more. */
+const LONGEST_MS = 2 ** 31 - 1;
+
+/** Calls `then` after so long; returns what takes the timer away. What is further off than 24 days is never. */
+export function after(ms: number, then: () => void): () => void {
+  if (ms > LONGEST_MS) return () => {};
+  const timer = setTimeout(then, Math.max(0, ms));
+  return () => clearTimeout(timer);
+}
+
+/** Resolves after so long, or when the signal aborts. */
+export function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      cancel();
+      unhook();
+      resolve();
+    };
+    const cancel = after(ms, done);
+    let unhook = () => {};
+    unhook = onAbort(signal, done);
+  });
+}
+
+/** Lets timers and sockets have their turn: promises alone never do. */
+export function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
 export function deadlineFault(): Fault {
   return new Fault("deadline_exceeded", "the deadline passed before the call had ended", {
     hint: "allow more time, or ask for a handle and come back",
+  });
+}
+
+export function restartFault(): Fault {
+  return new Fault("unavailable", "the server was restarted while the call ran", {
+    hint: 'call again with a new key; a method with onRestart: "retry" is started again by itself',
   });
 }
 
@@ -48,7 +83,12 @@ export function randomId(): string {
 
 /** The id of the call that has this name for this caller: the same in every process that shares the store. */
 export function keyedId(principal: string, method: string, key: string): string {
-  return base32(createHash("sha256").update(`${principal}\0${method}\0${key}`).digest());
+  // As JSON, so that no two triples make the same text.
+  return base32(
+    createHash("sha256")
+      .update(JSON.stringify([principal, method, key]))
+      .digest(),
+  );
 }
 
 /** A hash of a JSON value that does not depend on the order of the members of its objects. */
@@ -65,6 +105,10 @@ export function canonical(value: unknown): string {
   return JSON.stringify(value) ?? "null";
 }
 
+export function utf8Bytes(text: string): number {
+  return Buffer.byteLength(text);
+}
+
 /** JSON text of an item within its limit. @throws Fault `resource_exhausted`, or `internal` for what JSON cannot say */
 export function toJson(value: unknown, itemBytes: number, what: string): string {
   let json: string | undefined;
@@ -75,7 +119,7 @@ export function toJson(value: unknown, itemBytes: number, what: string): string 
   }
   json ??= "null";
   // A character of JSON text is one to three bytes of UTF-8; counting is only needed near the limit.
-  if (json.length * 3 > itemBytes && Buffer.byteLength(json) > itemBytes) {
+  if (json.length * 3 > itemBytes && utf8Bytes(json) > itemBytes) {
     throw new Fault("resource_exhausted", `the ${what} has more than ${itemBytes} bytes`, {
       limit: "itemBytes",
       retryable: false,
