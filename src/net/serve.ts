@@ -1,111 +1,127 @@
-/** Hosts handlers on ports. The only place that listens; one port carries HTTP, SSE, polling and WebSocket. */
-import type { Server, WebSocketHandler } from "bun";
-import { Fault } from "../log/fault.ts";
+/**
+ * Hosts a handler: one listener without TLS (HTTP/1.1, and HTTP/2 by prior knowledge) and one with TLS
+ * (HTTP/1.1, 2 and 3 on one port). What it says that it speaks was asked of the listener, not assumed.
+ */
+import type { Limits } from "../contract/index.ts";
+import { Fault } from "../log/index.ts";
 import type { Certificate } from "./certificate.ts";
+import { checkCertificate, listenFault } from "./faults.ts";
+import { type Address, choosesAlpn, speaksH2c, speaksQuic } from "./probe.ts";
 
-/** What a listener gives each request to. `undefined` after an upgrade to WebSocket. */
-export type Fetch<Data> = (
-  request: Request,
-  server: Server<Data>,
-) => Response | undefined | Promise<Response | undefined>;
-
-export interface ListenOptions<Data> {
-  readonly fetch: Fetch<Data>;
-  readonly websocket: WebSocketHandler<Data>;
-  /** Default 127.0.0.1: only this machine. */
-  readonly host?: string;
-  /** 0 takes any free port. */
-  readonly port: number;
-  /** With it: HTTPS with HTTP/1.1, HTTP/2 and HTTP/3 (QUIC on UDP); without: HTTP/1.1, and HTTP/2 by prior knowledge. */
-  readonly certificate?: Certificate;
-  /** Most bytes of a request's body. */
-  readonly bodyBytes: number;
-  /** Seconds without a byte after which a connection that waits for nothing is closed (1 to 255, default 60). */
+export interface ServeOptions<Data> {
+  /** An address of this machine, such as `127.0.0.1` or `0.0.0.0`. */
+  readonly hostname: string;
+  /** Without TLS; 0 for any free port, undefined for no such listener. */
+  readonly port?: number;
+  /** With TLS. */
+  readonly tls?: Certificate & { readonly port: number };
+  readonly fetch: (request: Request, server: Bun.Server<Data>) => Response | undefined | Promise<Response | undefined>;
+  readonly websocket?: Bun.WebSocketHandler<Data>;
+  readonly limits: Pick<Limits, "bodyBytes" | "callBytes">;
+  /** After how many seconds a quiet connection is closed (default 30, at most 255; streams ask for more). */
   readonly idleSeconds?: number;
-  /** Several processes may listen on the port (Linux). */
-  readonly reusePort?: boolean;
+  /** How long a listener may take to prove what it speaks, in milliseconds (default 2,000). */
+  readonly probeMs?: number;
+  readonly now?: () => number;
 }
+
+export type Protocol = "http/1.1" | "h2c" | "h2" | "h3";
 
 export interface Listener {
-  readonly host: string;
-  readonly port: number;
-  /** `http://127.0.0.1:4400`, without a slash at its end. */
+  /** Such as `http://127.0.0.1:4400`. */
   readonly url: string;
-  readonly protocols: readonly ("http1" | "http2" | "http3")[];
-  /** Takes no new connections; resolves when those that are open have ended, or after `graceMs` by force. */
-  stop(graceMs: number): Promise<void>;
+  readonly port: number;
+  /** What it was seen to speak. */
+  readonly protocols: readonly Protocol[];
+  /** What it should speak and does not. */
+  readonly missing: readonly Protocol[];
 }
 
-/** @throws Fault when the port cannot be had, that says why and what to do */
-export async function listen<Data>(options: ListenOptions<Data>): Promise<Listener> {
-  const { fetch, websocket, port, certificate, bodyBytes, idleSeconds = 60, reusePort = false } = options;
-  const host = options.host ?? "127.0.0.1";
-  let server: Server<Data>;
+export interface Served {
+  readonly listeners: readonly Listener[];
+  /**
+   * Takes no new connection; what is under way may take `graceMs` to finish, then it is cut. Ends by itself
+   * as soon as nothing is under way. Drain the core before, so that streams and sockets end.
+   */
+  stop(graceMs?: number): Promise<void>;
+}
+
+/** @throws Fault when a port cannot be opened or the certificate cannot serve: then nothing listens */
+export async function serve<Data>(options: ServeOptions<Data>): Promise<Served> {
+  const { port, tls, now = Date.now } = options;
+  if (port === undefined && !tls) throw new Fault("invalid_argument", "there is nothing to listen on");
+  if (tls) checkCertificate(tls, now());
+  const servers: Bun.Server<Data>[] = [];
   try {
-    server = Bun.serve({
-      fetch,
-      websocket,
-      hostname: host,
-      port,
-      maxRequestBodySize: bodyBytes,
-      idleTimeout: idleSeconds,
-      reusePort,
-      // The handlers answer every fault themselves: what comes here is a defect of theirs.
-      error: () => new Response(null, { status: 500 }),
-      ...(certificate && { tls: { cert: certificate.cert, key: certificate.key } }),
-      http2: true,
-      ...(certificate && { http3: true }),
-    } as Bun.Serve.Options<Data>);
+    if (port !== undefined) servers.push(open(options, port, undefined));
+    if (tls) servers.push(open(options, tls.port, tls));
+    const listeners = await Promise.all(
+      servers.map((server) => inspect(server, options.hostname, options.probeMs ?? 2000)),
+    );
+    return { listeners, stop: (graceMs = 0) => stop(servers, graceMs) };
   } catch (thrown) {
-    throw whyNot(thrown, host, port);
+    await stop(servers, 0);
+    throw thrown;
   }
-  const bound = server.port ?? port;
-  const name = host === "0.0.0.0" || host === "::" ? "localhost" : host.includes(":") ? `[${host}]` : host;
-  return {
-    host,
-    port: bound,
-    url: `${certificate ? "https" : "http"}://${name}:${bound}`,
-    protocols: protocolsOf(certificate !== undefined),
-    async stop(graceMs) {
-      const ended = server.stop(false);
-      let timer: ReturnType<typeof setTimeout> | undefined;
-      const late = new Promise<void>((resolve) => {
-        timer = setTimeout(resolve, graceMs);
-      });
-      await Promise.race([ended, late]);
-      clearTimeout(timer);
-      await server.stop(true);
-    },
+}
+
+function open<Data>(options: ServeOptions<Data>, port: number, tls: Certificate | undefined): Bun.Server<Data> {
+  const { hostname, fetch, websocket, limits, idleSeconds = 30 } = options;
+  const common = {
+    hostname,
+    port,
+    http2: true,
+    // Bodies of client streams are as long as their calls; the handler holds all others to `bodyBytes`.
+    maxRequestBodySize: Math.max(limits.bodyBytes, limits.callBytes) + 1024,
+    idleTimeout: Math.min(255, idleSeconds),
+    // Nothing of an error is shown to the caller. A handler that throws is a defect: it is to answer itself.
+    development: false,
+    error: () => new Response(null, { status: 500 }),
+    ...(tls && { tls: { cert: tls.cert, key: tls.key }, http3: true }),
   };
+  try {
+    const given = websocket ? { ...common, fetch, websocket } : { ...common, fetch };
+    return Bun.serve<Data>(given as unknown as Bun.Serve.Options<Data>);
+  } catch (thrown) {
+    throw listenFault(thrown, { hostname, port, option: tls ? "--tls-port" : "--port" });
+  }
 }
 
-/** Earlier versions of Bun take the options for HTTP/2 and HTTP/3 and do nothing with them. */
-function protocolsOf(isTls: boolean): Listener["protocols"] {
-  if (!Bun.semver.satisfies(Bun.version, ">=1.4.1")) return ["http1"];
-  return isTls ? ["http1", "http2", "http3"] : ["http1", "http2"];
+async function inspect<Data>(server: Bun.Server<Data>, hostname: string, probeMs: number): Promise<Listener> {
+  const port = server.port!;
+  const isTls = server.url.protocol === "https:";
+  const address: Address = { host: reachable(hostname), port };
+  const asked: readonly (readonly [Protocol, Promise<boolean>])[] = isTls
+    ? [
+        ["http/1.1", choosesAlpn(address, "http/1.1", probeMs)],
+        ["h2", choosesAlpn(address, "h2", probeMs)],
+        ["h3", speaksQuic(address, probeMs)],
+      ]
+    : [
+        // Without TLS and without HTTP/2 nothing else is left.
+        ["http/1.1", Promise.resolve(true)],
+        ["h2c", speaksH2c(address, probeMs)],
+      ];
+  const protocols: Protocol[] = [];
+  const missing: Protocol[] = [];
+  for (const [protocol, speaks] of asked) ((await speaks) ? protocols : missing).push(protocol);
+  const host = hostname.includes(":") ? `[${hostname}]` : hostname;
+  return { url: `${isTls ? "https" : "http"}://${host}:${port}`, port, protocols, missing };
 }
 
-function whyNot(thrown: unknown, host: string, port: number): Fault {
-  const code = (thrown as { code?: string }).code ?? "";
-  const message = thrown instanceof Error ? thrown.message : String(thrown);
-  if (code === "EADDRINUSE" || /in use/i.test(message)) {
-    return new Fault("failed_precondition", `port ${port} on ${host} is in use`, {
-      retryable: false,
-      cause: thrown,
-      hint: `stop what uses it (find it with: lsof -i :${port}), or choose another port; 0 takes a free one`,
-    });
-  }
-  if (code === "EACCES" || /permission/i.test(message)) {
-    return new Fault("permission_denied", `port ${port} on ${host} may not be used by this user`, {
-      cause: thrown,
-      hint: "ports below 1024 need rights: choose a higher one and put a proxy or a port mapping before it",
-    });
-  }
-  if (code === "EADDRNOTAVAIL" || /address/i.test(message)) {
-    return new Fault("invalid_argument", `${host} is not an address of this machine`, {
-      cause: thrown,
-      hint: "use 127.0.0.1 for this machine only, 0.0.0.0 for all its addresses",
-    });
-  }
-  return new Fault("failed_precondition", `cannot listen on ${host}:${port}: ${message}`, { cause: thrown });
+/** The address that this machine reaches itself by, where a listener has all of them. */
+function reachable(hostname: string): string {
+  if (hostname === "0.0.0.0") return "127.0.0.1";
+  return hostname === "::" ? "::1" : hostname;
+}
+
+async function stop<Data>(servers: readonly Bun.Server<Data>[], graceMs: number): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const graceful = Promise.all(servers.map((server) => server.stop()));
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, graceMs);
+  });
+  await Promise.race([graceful, late]);
+  clearTimeout(timer);
+  await Promise.all(servers.map((server) => server.stop(true)));
 }

@@ -10,6 +10,7 @@ export const CLOSE = {
   normal: 1000,
   goingAway: 1001,
   policy: 1008,
+  internal: 1011,
   tooSlow: 3008,
   credential: 4401,
 } as const;

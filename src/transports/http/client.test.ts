@@ -589,6 +589,19 @@ test("Linked: any of its signals aborts it, with the reason", () => {
   expect(linked.signal.reason).toBe("unheard");
 });
 
+test("fetch is told what only some platforms can do", async () => {
+  const inits: (RequestInit & { protocol?: string; tls?: object })[] = [];
+  const fetch = async (_: string, init: RequestInit) => {
+    inits.push(init);
+    return json(1);
+  };
+  const tls = { rejectUnauthorized: false };
+  await (await httpPeer({ url: "http://s", mode: "sse", fetch, protocol: "http3", tls })(call("s/m"))).result();
+  await (await httpPeer({ url: "http://s", mode: "sse", fetch })(call("s/m"))).result();
+  expect(inits[0]).toMatchObject({ protocol: "http3", tls });
+  expect(inits[1]).not.toHaveProperty("protocol");
+});
+
 test("the trace shows what goes over the wire, and no credentials", async () => {
   const lines: string[] = [];
   const { peer } = setup("sse", [json({ a: 1 })], {
