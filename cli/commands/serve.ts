@@ -1,0 +1,167 @@
+/** `backtalk serve`: serves a file. */
+import { readFileSync } from "node:fs";
+import packageJson from "../../package.json";
+import { type Certificate, developmentCertificate } from "../../src/net/certificate.ts";
+import type { Args, Spec } from "../args.ts";
+import { authOf } from "../auth.ts";
+import { banner } from "../banner.ts";
+import type { CommandContext } from "../command.ts";
+import { OK, UsageError } from "../exit.ts";
+import { limitsOf } from "../limits.ts";
+import { loadServices } from "../load.ts";
+import { LOGS, type LogWhat, logger } from "../log.ts";
+import { type Port, type Running, startServer } from "../server.ts";
+import { DEFAULT_STORE, openStore } from "../store.ts";
+
+const PORT = 4400;
+const TLS_PORT = 4443;
+const port = { max: 65_535, whole: true };
+
+export const spec: Spec = {
+  name: "serve",
+  summary: "serve the service of a file over every transport",
+  positionals: [{ name: "FILE", what: "exports a service by default, or an array of them" }],
+  options: {
+    port: { value: "PORT", what: `without TLS (default ${PORT}; 0 takes a free one)`, number: port },
+    "tls-port": { value: "PORT", what: `with TLS: HTTP/1.1, 2 and 3 (default ${TLS_PORT})`, number: port },
+    "no-tls": { what: "no listener with TLS" },
+    cert: { value: "FILE", what: "certificate as PEM (default: one for development is made)" },
+    key: { value: "FILE", what: "its key as PEM" },
+    host: { value: "ADDRESS", what: "to listen on (default 127.0.0.1; 0.0.0.0 for all)" },
+    store: { value: "STORE", what: `memory: or sqlite:PATH (default ${DEFAULT_STORE})` },
+    sync: {
+      value: "MODE",
+      what: "full: acknowledged is on disk (default); normal: faster, a power cut may take the newest events",
+      choices: ["full", "normal"],
+    },
+    keep: { value: "SECONDS", what: "calls are kept so long after their end (default 86400)", number: {} },
+    drain: { value: "SECONDS", what: "running calls may take so long at the end (default 10)", number: {} },
+    origin: { value: "ORIGIN", what: "pages of this origin may call, or * (default: its own)", multiple: true },
+    "api-keys": { value: "FILE", what: 'callers show a key of this JSON file: {"key": "name", ...}' },
+    jwks: { value: "URL", what: "callers show a JWT that is signed by one of these keys" },
+    issuer: { value: "NAME", what: "of the JWT" },
+    audience: { value: "NAME", what: "of the JWT" },
+    limit: { value: "NAME=VALUE", what: "such as bodyBytes=1M; may be given more than once", multiple: true },
+    log: { value: "WHICH", what: "calls that get a line: all, recorded (default), defects, none", choices: LOGS },
+    "log-format": {
+      value: "FORMAT",
+      what: "text or json (default: text on a terminal)",
+      choices: ["text", "json"],
+    },
+    json: { what: "say the addresses as a line of JSON" },
+  },
+  examples: [
+    "backtalk serve examples/studio/service.ts",
+    "backtalk serve service.ts --host 0.0.0.0 --tls-port 443 --cert cert.pem --key key.pem",
+  ],
+  notes: [
+    "A default port that is in use is an error, unless another port was asked for: then a free one is taken.",
+    "Ctrl-C or SIGTERM drains: running calls finish, readers are told to come back. The second one ends it at once.",
+  ],
+};
+
+export async function run({ args, screen, interrupt }: CommandContext): Promise<number> {
+  const authenticate = authOf(args);
+  const limits = limitsOf(args.texts("limit"));
+  const ports = portsOf(args);
+  const hostname = args.text("host") ?? "127.0.0.1";
+  const given = certificateOf(args);
+  const services = await loadServices(args.positionals[0]!);
+  const store = await openStore(
+    args.text("store") ?? DEFAULT_STORE,
+    args.text("sync") === "normal" ? "normal" : "full",
+  );
+  let running: Running;
+  let certificate: (Certificate & { readonly path?: string }) | undefined;
+  try {
+    certificate = ports.tls && (given ?? (await developmentCertificate({ names: namesOf(hostname) })));
+    const isJson = (args.text("log-format") ?? (screen.canDraw ? "text" : "json")) === "json";
+    running = await startServer({
+      services,
+      store,
+      hostname,
+      plain: ports.plain,
+      tls: ports.tls && certificate && { ...ports.tls, ...certificate },
+      origins: originsOf(args),
+      authenticate,
+      limits,
+      logger: logger((args.text("log") ?? "recorded") as LogWhat, isJson, (line) => screen.note(line)),
+      drainMs: seconds(args, "drain"),
+      keepMs: seconds(args, "keep"),
+      version: packageJson.version,
+    });
+  } catch (thrown) {
+    await store.close();
+    throw thrown;
+  }
+  for (const line of running.moved) screen.note(line);
+  for (const { url, missing } of running.listeners) {
+    if (missing.length > 0) screen.note(`${url} does not speak ${missing.join(", ")} on this machine`);
+  }
+  if (args.has("json")) {
+    await screen.print(JSON.stringify({ listeners: running.listeners, store: store.name, ...running.recovered }));
+  } else {
+    const about = { running, services, store, certificate: certificate?.path, hasAuth: authenticate !== undefined };
+    await screen.printAll(banner(about, screen.style));
+  }
+  await aborted(interrupt);
+  screen.note("Stopping: running calls may finish, readers are told to come back. Once more ends it at once.");
+  await running.stop();
+  return OK;
+}
+
+export function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+}
+
+function portsOf(args: Args): { plain: Port; tls: Port | undefined } {
+  const isAsked = args.has("port") || args.has("tls-port");
+  const of = (name: string, otherwise: number): Port => {
+    return { port: args.number(name) ?? otherwise, isAsked: args.has(name) || !isAsked };
+  };
+  if (!args.has("no-tls")) return { plain: of("port", PORT), tls: of("tls-port", TLS_PORT) };
+  for (const name of ["tls-port", "cert", "key"]) {
+    if (args.has(name)) throw new UsageError(`--no-tls and --${name} cannot be used together`);
+  }
+  return { plain: of("port", PORT), tls: undefined };
+}
+
+/** @throws UsageError */
+function certificateOf(args: Args): Certificate | undefined {
+  const [cert, key] = [args.text("cert"), args.text("key")];
+  if (cert === undefined && key === undefined) return undefined;
+  if (cert === undefined || key === undefined) throw new UsageError("--cert and --key are given together");
+  return { cert: read("--cert", cert), key: read("--key", key) };
+}
+
+function read(option: string, file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (thrown) {
+    throw new UsageError(`${option} ${file} cannot be read: ${(thrown as Error).message}`);
+  }
+}
+
+function originsOf(args: Args): readonly string[] | "*" {
+  const origins = args.texts("origin");
+  if (origins.includes("*")) return "*";
+  for (const origin of origins) {
+    if (URL.canParse(origin) && new URL(origin).origin === origin) continue;
+    throw new UsageError(
+      `--origin ${origin} is not an origin`,
+      "give scheme, host and port, such as https://app.example",
+    );
+  }
+  return origins;
+}
+
+/** Names that the development certificate is to be for, besides those of this machine. */
+function namesOf(hostname: string): string[] {
+  return hostname === "0.0.0.0" || hostname === "::" ? [] : [hostname];
+}
+
+function seconds(args: Args, name: string): number | undefined {
+  const value = args.number(name);
+  return value === undefined ? undefined : value * 1000;
+}

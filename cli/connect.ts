@@ -1,0 +1,142 @@
+/** Names every client transport, and makes the one that was asked for. */
+import { platformEnvironment } from "../src/client/environment.ts";
+import type { Context } from "../src/client/retry.ts";
+import { ANONYMOUS, type Peer } from "../src/contract/index.ts";
+import { type HttpMode, httpPeer } from "../src/transports/http/client.ts";
+import { neverSent } from "../src/transports/http/client-request.ts";
+import { websocketPeer } from "../src/transports/websocket/client.ts";
+import type { Args, Option } from "./args.ts";
+import { UsageError } from "./exit.ts";
+import type { Screen } from "./screen.ts";
+import { tracer } from "./trace.ts";
+import { type Trust, trustOf } from "./trust.ts";
+import { durationText } from "./values.ts";
+
+interface HttpWay {
+  readonly mode: HttpMode;
+  readonly protocol?: "http1.1" | "http2" | "http3";
+}
+
+/** Every name of `--via`. */
+const WAYS = {
+  http1: { mode: "ndjson", protocol: "http1.1" },
+  http2: { mode: "ndjson", protocol: "http2" },
+  http3: { mode: "ndjson", protocol: "http3" },
+  sse: { mode: "sse" },
+  "long-poll": { mode: "long-poll" },
+  poll: { mode: "poll" },
+  websocket: "websocket",
+} as const satisfies Record<string, HttpWay | "websocket">;
+
+export type Via = keyof typeof WAYS;
+export const VIAS = Object.keys(WAYS) as readonly Via[];
+
+/** Options of every command that talks to a server. */
+export const CONNECT_OPTIONS: Readonly<Record<string, Option>> = {
+  via: { value: "TRANSPORT", what: `${VIAS.join(", ")} (default http1)`, choices: VIAS },
+  token: { value: "TOKEN", what: "sent as Authorization: Bearer (default: BACKTALK_TOKEN)" },
+  "api-key": { value: "KEY", what: "sent as X-API-Key (default: BACKTALK_API_KEY)" },
+  cacert: { value: "FILE", what: "trust the certificates of this PEM file" },
+  insecure: { what: "do not check the server's certificate" },
+  trace: { what: "show what goes over the wire, and when" },
+};
+
+export interface ConnectOptions {
+  readonly via: Via;
+  readonly token?: string | undefined;
+  readonly apiKey?: string | undefined;
+  readonly trust: Trust;
+  readonly trace?: ((direction: "*" | ">" | "<", text: string) => void) | undefined;
+  /** Told of each wait for another try. */
+  readonly onRetry?: (text: string) => void;
+}
+
+export interface Connection {
+  readonly context: Context;
+  close(): void;
+}
+
+/** Nothing is sent before it is used. @throws UsageError */
+export function connect(url: string, options: ConnectOptions): Connection {
+  const { peer, close } = peerOf(url, options);
+  const closing = new AbortController();
+  const context: Context = {
+    peer,
+    principal: ANONYMOUS,
+    base: url,
+    env: platformEnvironment(),
+    tokens: undefined,
+    attempts: undefined,
+    closing: closing.signal,
+    isUnsent: neverSent,
+    onRetry: ({ fault, delayMs }) => options.onRetry?.(`${fault.message}; trying again in ${durationText(delayMs)}`),
+  };
+  return {
+    context,
+    close() {
+      closing.abort();
+      close();
+    },
+  };
+}
+
+/** The bare transport, which comes back from nothing by itself. */
+export function peerOf(url: string, options: ConnectOptions): { readonly peer: Peer; readonly close: () => void } {
+  const { via, token, apiKey, trust, trace } = options;
+  const way: HttpWay | "websocket" = WAYS[via];
+  const shared = {
+    url,
+    ...(token !== undefined && { token }),
+    ...(trace && { trace }),
+  };
+  if (way === "websocket") {
+    const headers = apiKey === undefined ? undefined : { "x-api-key": apiKey };
+    const peer = websocketPeer({ ...shared, WebSocket: platformSocket(trust, headers) });
+    return { peer, close: () => peer.close() };
+  }
+  if ((way.protocol === "http2" || way.protocol === "http3") && !url.startsWith("https:")) {
+    throw new UsageError(
+      `${via} goes over TLS, and ${url} is without`,
+      "use the https:// address that `backtalk serve` has printed, by default https://localhost:4443",
+    );
+  }
+  const tls = trust.tls(way.protocol === "http3");
+  const peer = httpPeer({
+    ...shared,
+    ...way,
+    // HTTP/3 of this platform tries one address of a name only, and for localhost that may be ::1.
+    ...(way.protocol === "http3" && { url: url.replace("//localhost:", "//127.0.0.1:") }),
+    ...(apiKey !== undefined && { headers: { "x-api-key": apiKey } }),
+    ...(tls && { tls }),
+  });
+  return { peer, close() {} };
+}
+
+/** Bun's WebSocket takes header fields and TLS options, which a browser's has not. */
+function platformSocket(trust: Trust, headers: Record<string, string> | undefined): typeof WebSocket {
+  const tls = trust.tls(false);
+  if (!tls && !headers) return WebSocket;
+  return class extends WebSocket {
+    constructor(url: string | URL, protocols?: string | string[]) {
+      const given = { ...(protocols && { protocols }), ...(tls && { tls }), ...(headers && { headers }) };
+      super(url, given as unknown as string[]);
+    }
+  };
+}
+
+/** What the arguments of a command say. @throws UsageError */
+export function connectArgs(url: string, args: Args, screen: Screen): Connection {
+  const trust = trustOf(url, { cacert: args.text("cacert"), isInsecure: args.has("insecure") });
+  const trace = args.has("trace")
+    ? tracer({ print: (line) => screen.note(line), now: () => performance.now(), startedAt: Date.now() })
+    : undefined;
+  for (const note of trust.notes) trace?.("*", note);
+  return connect(url, {
+    via: (args.text("via") ?? "http1") as Via,
+    token: args.text("token") ?? process.env["BACKTALK_TOKEN"],
+    apiKey: args.text("api-key") ?? process.env["BACKTALK_API_KEY"],
+    trust,
+    trace,
+    onRetry: (text) => screen.note(text),
+  });
+}

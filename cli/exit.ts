@@ -1,0 +1,60 @@
+/** How the command ends: 0, 1, 2, 130, or 10 + the number that gRPC gives the code of the fault. */
+import { CODES, Fault, toFault } from "../src/log/index.ts";
+
+export const OK = 0;
+/** A defect of the command itself. */
+export const DEFECT = 1;
+export const USAGE = 2;
+/** Ended by Ctrl-C, as shells have it: 128 + SIGINT. The call goes on. */
+export const DETACHED = 130;
+
+export function exitCode(fault: Fault): number {
+  return 11 + CODES.indexOf(fault.code);
+}
+
+/** The command was written wrong: nothing was done. */
+export class UsageError extends Error {
+  readonly hint: string | undefined;
+
+  constructor(message: string, hint?: string) {
+    super(message);
+    this.hint = hint;
+  }
+}
+
+/** What was thrown, for people: the message, then what helps. */
+export function explain(thrown: unknown): { readonly code: number; readonly lines: readonly string[] } {
+  if (thrown instanceof UsageError) {
+    return { code: USAGE, lines: [thrown.message, ...(thrown.hint === undefined ? [] : [thrown.hint])] };
+  }
+  if (!(thrown instanceof Fault) && !(thrown instanceof DOMException)) {
+    return { code: DEFECT, lines: [thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)] };
+  }
+  const fault = toFault(thrown);
+  const lines = [`${fault.code}: ${fault.message}${causeOf(fault)}`];
+  // A single one is in the message already.
+  const fields = fault.fields?.length === 1 && fault.message.includes(fault.fields[0]!.message) ? [] : fault.fields;
+  for (const { path, message } of fields ?? []) lines.push(`  ${path === "" ? "(all of it)" : path}: ${message}`);
+  if (fault.limit !== undefined) lines.push(`the limit is ${fault.limit}`);
+  if (fault.hint !== undefined) lines.push(fault.hint);
+  if (fault.retryAfterMs !== undefined) lines.push(`try again in ${Math.ceil(fault.retryAfterMs / 1000)} s`);
+  return { code: exitCode(fault), lines };
+}
+
+/** What the platform said of a connection that failed. */
+function causeOf({ cause }: Fault): string {
+  if (!(cause instanceof Error)) return "";
+  const { code } = cause as { code?: unknown };
+  return ` (${typeof code === "string" ? code : cause.message})`;
+}
+
+/** For the help. */
+export function exitTable(): readonly (readonly [string, string])[] {
+  return [
+    ["0", "done"],
+    ["1", "a defect of this command"],
+    ["2", "the command was written wrong"],
+    ["130", "Ctrl-C: detached, the call goes on"],
+    ...CODES.map((code, index) => [String(11 + index), code] as const),
+  ];
+}

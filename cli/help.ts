@@ -1,0 +1,46 @@
+/** The help, made from what the commands declare. */
+import { type Spec, usage } from "./args.ts";
+import { exitTable } from "./exit.ts";
+import { labelled, type Style } from "./table.ts";
+
+export function generalHelp(specs: readonly Spec[], style: Style): string[] {
+  return [
+    `${style.bold("backtalk")}: one handler, every way to talk to it; every call can be come back to`,
+    "",
+    "usage: backtalk COMMAND [arguments] [options]",
+    "",
+    ...specs.flatMap(({ name, summary }) => labelled(`  ${name}`, summary, style)),
+    ...labelled("  help", "this, or backtalk help COMMAND", style),
+    ...labelled("  version", "the version of backtalk and of Bun", style),
+    "",
+    style.bold("exit codes"),
+    ...exitTable().flatMap(([code, what]) => labelled(`  ${code}`, what, style, 6)),
+  ];
+}
+
+export function commandHelp(spec: Spec, style: Style): string[] {
+  const options = Object.entries(spec.options).map(([name, { value, what, short }]) => {
+    const flag = `  ${short ? `-${short}, ` : ""}--${name}${value === undefined ? "" : ` ${value}`}`;
+    return [flag, what] as const;
+  });
+  const rows = [...spec.positionals.map(({ name, what }) => [`  ${name}`, what] as const), ...options];
+  rows.push(["  --help", "this"]);
+  const labelWidth = Math.min(24, Math.max(...rows.map(([label]) => label.length)));
+  return [
+    `${style.bold(`backtalk ${spec.name}`)}: ${spec.summary}`,
+    "",
+    `usage: ${usage(spec)}`,
+    "",
+    ...rows.flatMap(([label, what]) => row(label, what, style, labelWidth)),
+    ...(spec.notes ?? []).flatMap((note) => ["", ...labelled("", note, style, 0).map((line) => line.trim())]),
+    "",
+    style.bold("examples"),
+    ...spec.examples.map((example) => `  ${example}`),
+  ];
+}
+
+/** A label that is too long for its column gets a line of its own. */
+function row(label: string, what: string, style: Style, labelWidth: number): string[] {
+  if (label.length <= labelWidth) return labelled(label, what, style, labelWidth);
+  return [style.dim(label), ...labelled("", what, style, labelWidth)];
+}

@@ -1,0 +1,164 @@
+import { describe, expect, test } from "bun:test";
+import { CODES, Fault } from "../src/log/index.ts";
+import { DEFECT, exitCode, exitTable, explain, UsageError } from "./exit.ts";
+import { progressLine } from "./progress.ts";
+import { harmless, Screen, type Sink } from "./screen.ts";
+import { clip, labelled, type Style, table, widthOf, wrap } from "./table.ts";
+import { tracer } from "./trace.ts";
+import { bytesText, durationText, jsonLine, pretty } from "./values.ts";
+
+const plain = (width: number): Style => ({ width, bold: (text) => text, dim: (text) => text });
+
+describe("progress", () => {
+  test("a bar as wide as there is room, and never wider", () => {
+    for (let width = 1; width < 120; width++) {
+      const line = progressLine({ step: "resize to 320", done: 1, of: 3 }, width);
+      expect(widthOf(line)).toBeLessThanOrEqual(width);
+    }
+    expect(progressLine({ step: "resize", done: 1, of: 2 }, 30)).toBe("██████████░░░░░░░░░ 1/2 resize");
+    expect(progressLine({ step: "resize", done: 1, of: 2 }, 12)).toBe("1/2 resize");
+  });
+  test("other names, other shapes", () => {
+    expect(progressLine({ message: "up", loaded: 5, total: 5 }, 13)).toBe("██████ 5/5 up");
+    expect(progressLine(0.5, 20)).toEndWith(" 50/100");
+    expect(progressLine({ percent: 25.4 }, 20)).toEndWith(" 25/100");
+    expect(progressLine({ rows: 7 }, 20)).toBe('{"rows":7}');
+    expect(progressLine({ done: 9, of: 0 }, 20)).toEndWith(" 9/0");
+    expect(progressLine({ done: 9, of: 3 }, 20)).toEndWith(" 9/3");
+    expect(progressLine("warming up", 20)).toBe("warming up");
+    expect(progressLine({ step: "\u001b[2J", done: 1, of: 2 }, 60)).not.toContain("\u001b");
+  });
+});
+
+describe("tables", () => {
+  const header = ["NAME", "WHAT"];
+  const rows = [
+    ["one", "a few words that are to be wrapped when the window is narrow"],
+    ["two", "short"],
+  ];
+  test.each([200, 80, 50, 40, 30, 20])("fit in %i columns", (width) => {
+    for (const line of table(header, rows, plain(width))) expect(widthOf(line)).toBeLessThanOrEqual(width);
+  });
+  test("cards where columns do not fit", () => {
+    expect(table(["A", "B"], [["x".repeat(30), "y".repeat(30)]], plain(40))[0]).toStartWith("A ");
+  });
+  test("wide characters count as two", () => {
+    expect(wrap("日本語日本語", 8)).toEqual(["日本語日", "本語"]);
+    expect(clip("日本語", 4)).toBe("日…");
+    expect(clip("abc", 3)).toBe("abc");
+  });
+  test("a label above its text in a narrow window", () => {
+    expect(labelled("data format", "JSON", plain(20))).toEqual(["data format", "  JSON"]);
+  });
+});
+
+describe("values", () => {
+  test("a line of JSON is complete, and harmless on a terminal", () => {
+    const value = { text: "\u009b2J\u001b[2J\u007f", long: "x".repeat(10_000) };
+    expect(JSON.parse(jsonLine(value))).toEqual(value);
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: that there are none
+    expect(jsonLine(value)).not.toMatch(/[\u0000-\u001f\u007f-\u009f]/);
+  });
+  test("long texts are cut for people only", () => {
+    expect(pretty({ image: "A".repeat(5_000) }, 80)).toContain("… (5,000 characters)");
+    expect(pretty({ n: 1, ok: true }, 80)).toBe('{ "n": 1, "ok": true }');
+    expect(pretty({ n: 1, ok: true }, 10).split("\n")).toHaveLength(4);
+    expect(pretty(undefined, 80)).toBe("null");
+  });
+  test("sizes and times", () => {
+    expect([0, 999, 1_000, 12_345, 1_500_000].map(bytesText)).toEqual(["0 B", "999 B", "1.0 kB", "12 kB", "1.5 MB"]);
+    expect([0.5, 12.34, 999, 1_500, 61_000, 7_200_000].map(durationText)).toEqual([
+      "0.50 ms",
+      "12.3 ms",
+      "999 ms",
+      "1.5 s",
+      "1 min 1 s",
+      "2 h 0 min",
+    ]);
+  });
+});
+
+describe("exit codes", () => {
+  test("each code of a fault has its own", () => {
+    const codes = CODES.map((code) => exitCode(new Fault(code, "")));
+    expect(new Set(codes).size).toBe(CODES.length);
+    expect(exitCode(new Fault("not_found", ""))).toBe(15);
+    expect(exitTable()).toContainEqual(["26", "unauthenticated"]);
+  });
+  test("what is said of a fault", () => {
+    const fault = new Fault("invalid_argument", "not valid", {
+      fields: [
+        { path: "a.b", message: "too small" },
+        { path: "", message: "odd" },
+      ],
+      hint: "look again",
+    });
+    const said = {
+      code: 13,
+      lines: ["invalid_argument: not valid", "  a.b: too small", "  (all of it): odd", "look again"],
+    };
+    expect(explain(fault)).toEqual(said);
+    expect(explain(new UsageError("no", "yes"))).toEqual({ code: 2, lines: ["no", "yes"] });
+    expect(explain(new Error("defect")).code).toBe(DEFECT);
+  });
+});
+
+describe("screen", () => {
+  test("a status line is drawn below what is printed, and wiped", () => {
+    const err = sink(true, 40);
+    const screen = new Screen({ out: sink(true, 40), err, env: { NO_COLOR: "1" } });
+    screen.status((width) => `${width}`);
+    screen.note("hello");
+    screen.status(undefined);
+    expect(err.text).toBe("\r39\r\u001b[2Khello\n\r39\r\u001b[2K");
+  });
+  test("nothing is drawn in a pipe", () => {
+    const err = sink(false);
+    new Screen({ out: sink(false), err, env: {} }).status(() => "50 %");
+    expect(err.text).toBe("");
+  });
+  test("colours: on a terminal, unless NO_COLOR or a dumb one", () => {
+    const bold = (isTTY: boolean, env: Record<string, string>) =>
+      new Screen({ out: sink(isTTY), err: sink(isTTY), env }).style.bold("x") !== "x";
+    expect([bold(true, {}), bold(false, {}), bold(true, { NO_COLOR: "1" }), bold(true, { TERM: "dumb" })]).toEqual([
+      true,
+      false,
+      false,
+      false,
+    ]);
+    expect([bold(true, { NO_COLOR: "" }), bold(false, { FORCE_COLOR: "1" })]).toEqual([true, true]);
+  });
+  test("text of others cannot command the terminal", () => {
+    expect(harmless("a\u001b]0;title\u0007b\nc\td")).toBe("a\\u001b]0;title\\u0007b\nc\td");
+  });
+});
+
+test("the trace says when, which way, how much and what", () => {
+  const lines: string[] = [];
+  let now = 0;
+  const trace = tracer({ print: (line) => lines.push(line), now: () => now, startedAt: 1_000 });
+  trace(">", "POST http://localhost/a/b");
+  now = 12.5;
+  trace("<", `{"text":"é"}\nnext\n`);
+  trace("*", "closed");
+  expect(lines[0]).toContain("since start");
+  expect(lines.slice(1).map((line) => line.replace(/ +/g, " "))).toEqual([
+    "00:00:01.000 +0.00 ms 25 B > POST http://localhost/a/b",
+    '00:00:01.012 +12.50 ms 19 B < {"text":"é"}',
+    "00:00:01.012 +12.50 ms < next",
+    "00:00:01.012 +12.50 ms * closed",
+  ]);
+});
+
+function sink(isTTY: boolean, columns = 80): Sink & { text: string } {
+  return {
+    isTTY,
+    columns,
+    text: "",
+    write(text, done) {
+      this.text += text;
+      done?.();
+      return true;
+    },
+  };
+}

@@ -1,0 +1,114 @@
+/** Puts a server together: services, store, core, the transports' handlers, listeners. */
+import type { Authenticate, Limits } from "../src/contract/index.ts";
+import type { AnyService, Core } from "../src/core/core.ts";
+import type { Logger } from "../src/core/options.ts";
+import { Fault, type Store } from "../src/log/index.ts";
+import type { Certificate } from "../src/net/certificate.ts";
+import { type Listener, type Served, serve } from "../src/net/serve.ts";
+import { createCore } from "../src/server.ts";
+import { httpHandler } from "../src/transports/http/server.ts";
+import { websocketHandler } from "../src/transports/websocket/server.ts";
+
+export interface Port {
+  /** 0 takes a free one. */
+  readonly port: number;
+  /** Asked for by name: when it is taken that is an error. Otherwise a free one is taken instead. */
+  readonly isAsked: boolean;
+}
+
+export interface ServerOptions {
+  readonly services: readonly AnyService[];
+  readonly store: Store;
+  readonly hostname: string;
+  readonly plain?: Port | undefined;
+  readonly tls?: (Port & Certificate) | undefined;
+  readonly origins?: readonly string[] | "*" | undefined;
+  readonly authenticate?: Authenticate | undefined;
+  readonly limits?: Partial<Limits>;
+  readonly logger?: Logger;
+  /** How long running calls may take to finish at the end, in milliseconds. */
+  readonly drainMs?: number | undefined;
+  /** How long calls are kept after their end, in milliseconds. */
+  readonly keepMs?: number | undefined;
+  readonly version: string;
+}
+
+export interface Running {
+  readonly core: Core;
+  readonly listeners: readonly Listener[];
+  /** What an earlier process left: calls that were started again, and calls that were ended. */
+  readonly recovered: { readonly retried: number; readonly failed: number };
+  /** Ports that were taken, and what was taken instead. */
+  readonly moved: readonly string[];
+  /** Lets running calls finish, and tells readers to come back; then closes everything, the store too. */
+  stop(): Promise<void>;
+}
+
+/** @throws Fault when a port cannot be opened; the store is closed then */
+export async function startServer(options: ServerOptions): Promise<Running> {
+  const { services, store, authenticate, limits, logger, drainMs, keepMs, origins = [], version } = options;
+  const core = createCore(services, {
+    store,
+    ...(authenticate && { authenticate }),
+    ...(limits && { limits }),
+    ...(logger && { logger }),
+    ...(drainMs !== undefined && { drainMs }),
+    ...(keepMs !== undefined && { retention: { callMs: keepMs } }),
+  });
+  const sockets = websocketHandler(core, { origins });
+  type Data = NonNullable<typeof sockets.websocket.data>;
+  const fetch = httpHandler<Bun.Server<Data>>(core, {
+    origins,
+    websocket: sockets.upgrade,
+    title: services.map(({ name }) => name).join(", "),
+    version,
+  });
+  const moved: string[] = [];
+  let served: Served | undefined;
+  try {
+    const listen = (plain: Port | undefined, tls: (Port & Certificate) | undefined) =>
+      serve<Data>({
+        hostname: options.hostname,
+        ...(plain && { port: plain.port }),
+        ...(tls && { tls }),
+        fetch,
+        websocket: sockets.websocket,
+        limits: core.limits,
+      });
+    // First the listeners: readiness can be asked for while the calls of the last process are taken up.
+    served = await movable(options.plain, options.tls, listen, moved);
+    const recovered = await core.start();
+    return { core, listeners: served.listeners, recovered, moved, stop: () => stop(core, served!, store) };
+  } catch (thrown) {
+    await served?.stop();
+    await core.close();
+    await store.close();
+    throw thrown;
+  }
+}
+
+/** Tries again with a free port where one that nobody asked for is taken. */
+async function movable<P extends Port, T extends Port, S>(
+  plain: P | undefined,
+  tls: T | undefined,
+  listen: (plain: P | undefined, tls: T | undefined) => Promise<S>,
+  moved: string[],
+): Promise<S> {
+  try {
+    return await listen(plain, tls);
+  } catch (thrown) {
+    const taken = thrown instanceof Fault ? thrown.detail?.["port"] : undefined;
+    const isPlain = plain?.port === taken && plain?.isAsked === false;
+    const isTls = tls?.port === taken && tls?.isAsked === false;
+    if (taken === undefined || taken === 0 || (!isPlain && !isTls)) throw thrown;
+    moved.push(`port ${taken} is in use: a free one is taken instead`);
+    const free = <Q extends Port>(port: Q): Q => ({ ...port, port: 0 });
+    return movable(isPlain ? free(plain!) : plain, isTls ? free(tls!) : tls, listen, moved);
+  }
+}
+
+async function stop(core: Core, served: Served, store: Store): Promise<void> {
+  await core.drain();
+  await served.stop(1_000);
+  await store.close();
+}
