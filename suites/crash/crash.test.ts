@@ -1,0 +1,16 @@
+/** The short version; `npm run soak` is the long one. CRASH_SEED=N repeats one. */
+import { expect, test } from "bun:test";
+import { runCrash } from "./run.ts";
+
+const seed = Number(process.env["CRASH_SEED"] ?? Math.floor(Math.random() * 1e9));
+
+test("no acknowledged event is lost, doubled or out of order when the server is killed again and again", async () => {
+  try {
+    const report = await runCrash({ seed, seconds: 6, calls: 60, lifeMs: [200, 1_500] });
+    expect(report.kills).toBeGreaterThan(1);
+    expect(report.calls).toBeGreaterThan(100);
+    expect(report.breaks).toBeGreaterThan(10);
+  } catch (thrown) {
+    throw new Error(`failed with CRASH_SEED=${seed}: ${(thrown as Error).message}`, { cause: thrown });
+  }
+}, 180_000);
