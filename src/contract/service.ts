@@ -124,7 +124,11 @@ export interface Subscriber {
 }
 
 export type Member = Method | Topic | Subscriber;
-export type Members = Readonly<Record<string, Member>>;
+/**
+ * Says less than `Member` on purpose: inside `service(name, { ... })` the compiler would else take the widest
+ * type from here for what the user has left out, such as `progress`.
+ */
+export type Members = Readonly<Record<string, { readonly type: Member["type"] }>>;
 
 export interface Service<N extends string = string, M extends Members = Members> {
   readonly name: N;

@@ -74,7 +74,7 @@ export class Talker {
     return talker;
   }
 
-  say(...messages: readonly (object | string | Uint8Array)[]): void {
+  say(...messages: readonly (object | string | Uint8Array<ArrayBuffer>)[]): void {
     for (const message of messages) {
       this.#ws.send(typeof message === "string" || message instanceof Uint8Array ? message : JSON.stringify(message));
     }
