@@ -11,7 +11,7 @@ import { type Bench, Missing, type Section } from "./lib/bench.ts";
 import { machine, versions } from "./lib/machine.ts";
 import { cleanUpOnExit } from "./lib/proc.ts";
 import { Servers } from "./lib/servers.ts";
-import { printed, type Report } from "./lib/table.ts";
+import { printed, type Report, wrapped } from "./lib/table.ts";
 import { fanout } from "./sections/fanout.ts";
 import { latency } from "./sections/latency.ts";
 import { memoryOfSubscribers } from "./sections/memory.ts";
@@ -108,8 +108,7 @@ function headline(about: {
   return [
     "Backtalk benchmark: ratios within this run mean something; figures of different runs do not compare.",
     `${about.date}; ${cpu}, ${cores} cores, ${memoryGiB} GiB; ${system}`,
-    names.slice(0, 5).join(", "),
-    names.slice(5).join(", "),
+    ...wrapped(names.join("; "), ""),
   ].join("\n");
 }
 

@@ -33,8 +33,8 @@ interface Counted {
   readonly requests: number;
   readonly perSecond: number;
   readonly failed: number;
-  readonly p50?: number;
-  readonly p99?: number;
+  readonly p50?: number | undefined;
+  readonly p99?: number | undefined;
 }
 
 /** Streams at once on each connection of h2 and h3. */
@@ -130,8 +130,8 @@ async function own(file: string, load: Load, processes: number): Promise<Counted
     requests: sum(({ requests }) => requests),
     perSecond: sum(({ perSecond }) => perSecond),
     failed: sum(({ failed }) => failed),
-    ...(first?.p50 !== undefined && { p50: first.p50 }),
-    ...(first?.p99 !== undefined && { p99: first.p99 }),
+    p50: first?.p50,
+    p99: first?.p99,
   };
 }
 

@@ -25,7 +25,7 @@ export async function versions(): Promise<Record<string, string>> {
     dependencies: Record<string, string>;
   };
   const node = Bun.which("node") ? (await output(["node", "--version"])).trim().slice(1) : undefined;
-  const h2load = Bun.which("h2load") ? /[\d.]+/.exec(await output(["h2load", "--version"]))?.[0] : undefined;
+  const h2load = Bun.which("h2load") ? /nghttp2\/(\S+)/.exec(await output(["h2load", "--version"]))?.[1] : undefined;
   return {
     bun: Bun.version,
     ...(node !== undefined && { node }),

@@ -55,7 +55,7 @@ export function text(cell: Cell): string {
   return cell.toFixed(Math.max(0, 2 - Math.floor(Math.log10(Math.abs(cell)))));
 }
 
-function wrapped(line: string, indent: string): string[] {
+export function wrapped(line: string, indent: string): string[] {
   const lines: string[] = [];
   let current = "";
   for (const word of line.split(" ")) {

@@ -29,7 +29,7 @@ function send(socket: Socket<State>): void {
 }
 
 function received(socket: Socket<State>, bytes: Buffer): void {
-  const text = socket.data.rest + bytes.latin1Slice();
+  const text = socket.data.rest + bytes.toString("latin1");
   const end = text.indexOf("\r\n\r\n");
   const length = end < 0 ? undefined : /\r\ncontent-length: *(\d+)/i.exec(text)?.[1];
   if (length === undefined || text.length < end + 4 + Number(length)) {

@@ -94,7 +94,7 @@ export class Reader {
       this.#rest = Buffer.from(all);
       return;
     }
-    const status = all.latin1Slice(9, 12);
+    const status = all.toString("latin1", 9, 12);
     if (status !== (this.#isFramed ? "101" : "200")) {
       this.#ended();
       return;
@@ -154,14 +154,14 @@ export class Reader {
     let events = 0;
     for (let at = bytes.indexOf(MARK_CODE, from); at >= 0 && at < end; at = bytes.indexOf(MARK_CODE, at + 1)) events++;
     if (events > 0) {
-      if (this.keep) this.sample = bytes.utf8Slice(from, end);
+      if (this.keep) this.sample = bytes.toString("utf8", from, end);
       this.#uses += events;
       if (this.#wanted.kind === "websocket" && this.#uses >= CREDIT / 2) {
         this.#send(`{"type":"credit","id":1,"n":${this.#uses}}`);
         this.#uses = 0;
       }
     }
-    if (!this.#hasBegun || (events === 0 && isWhole && this.#isFramed)) this.#told(bytes.utf8Slice(from, end));
+    if (!this.#hasBegun || (events === 0 && isWhole && this.#isFramed)) this.#told(bytes.toString("utf8", from, end));
     if (events === 0) return;
     this.#tally.events += events;
     this.#tally.changed();

@@ -139,7 +139,7 @@ async function poster(port: number, path: string, body: string): Promise<Poster>
     port,
     socket: {
       // Answers are short: they come in one piece.
-      data: (_, bytes) => answered(bytes.latin1Slice(9, 12)),
+      data: (_, bytes) => answered(bytes.toString("latin1", 9, 12)),
     },
   });
   return {

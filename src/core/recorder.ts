@@ -18,6 +18,8 @@ export interface RecorderOptions {
 
 /** Events that may wait to be written before the handler has to. */
 const WINDOW = 256;
+/** Made once: every call ends, and the stack of an error costs more than the rest of its end. */
+const ENDED = new Fault("cancelled", "the call has ended");
 
 export class Recorder {
   readonly #options: RecorderOptions;
@@ -65,7 +67,7 @@ export class Recorder {
   async end(draft: Draft): Promise<boolean> {
     while (this.#flushing) await this.#flushing;
     const { store, log, onAppended } = this.#options;
-    this.#closed ??= new Fault("cancelled", "the call has ended");
+    this.#closed ??= ENDED;
     const { outcome } = await store.append(log, [draft]);
     if (outcome === "appended") onAppended(1, utf8Bytes(draft.json));
     return outcome === "appended";

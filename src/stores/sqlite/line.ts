@@ -108,11 +108,11 @@ export class Line {
     }
   }
 
-  /** Not at once: appends of one step of the event loop go together. */
+  /** Not at once: appends of all requests that came in together go together (a microtask runs after each one). */
   #pumpSoon(): void {
     if (this.#answered || this.#isPumpDue) return;
     this.#isPumpDue = true;
-    queueMicrotask(() => {
+    setImmediate(() => {
       this.#isPumpDue = false;
       if (!this.#answered && !this.#broken) this.#pump();
     });

@@ -21,6 +21,11 @@ export class Wheel {
     this.#tick = this.#tickOf(now());
   }
 
+  /** The time of the last turn: at most a tick old while there are beats, and free. */
+  get lately(): number {
+    return this.#tick * this.#tickMs;
+  }
+
   add(beat: Beat, at: number): void {
     if (this.#timer === undefined) this.#start();
     const tick = Math.max(this.#tick + 1, Math.ceil(at / this.#tickMs));

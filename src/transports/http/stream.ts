@@ -24,6 +24,9 @@ export class Streams {
   readonly wheel: Wheel;
   readonly idleSeconds: number;
   readonly #open = new Set<EventStream>();
+  /** Events sent in this step of the event loop, all under one label. */
+  #sent = 0;
+  #label = "";
 
   constructor(host: Host, idleSeconds: number) {
     this.host = host;
@@ -44,6 +47,22 @@ export class Streams {
       retryAfterMs: 1000 + this.host.random() * this.host.timing.spreadMs,
       hint: "poll, come back later, or raise the limit connections of the server",
     });
+  }
+
+  /** Counts events; told to the metrics once for all deliveries of one step of the event loop. */
+  sent(label: string, events: number): void {
+    if (this.#label !== label) {
+      this.#tell();
+      this.#label = label;
+      setImmediate(() => this.#tell());
+    }
+    this.#sent += events;
+  }
+
+  #tell(): void {
+    if (this.#sent > 0) this.host.metrics.add("backtalk_events_sent_total", this.#label, this.#sent);
+    this.#sent = 0;
+    this.#label = "";
   }
 
   add(stream: EventStream): void {
@@ -177,8 +196,7 @@ export class EventStream implements Beat {
 
   #page(page: Page): void {
     const full = this.#write(this.#streams.cache.encode(this.#format, page));
-    const { metrics } = this.#streams.host;
-    if (page.events.length > 0) metrics.add("backtalk_events_sent_total", this.label, page.events.length);
+    this.#streams.sent(this.label, page.events.length);
     if (page.ended) this.#end();
     else if (full) {
       this.#isFull = true;
@@ -196,7 +214,7 @@ export class EventStream implements Beat {
   /** Gives a promise when the socket is full. */
   #write(data: Uint8Array | string): PromiseLike<unknown> | undefined {
     if (!this.#sink) return undefined;
-    this.#writtenAt = this.#streams.host.now();
+    this.#writtenAt = this.#streams.wheel.lately;
     // Which of the two waits depends on the size: `write` passes on what is large, `flush` the rest.
     const written = this.#sink.write(data);
     const flushed = this.#sink.flush();
