@@ -13,7 +13,7 @@ import * as transports from "./commands/transports.ts";
 import { DETACHED, explain, OK, UsageError } from "./exit.ts";
 import { commandHelp, generalHelp } from "./help.ts";
 import { catchInterrupt } from "./interrupt.ts";
-import { harmless, Screen } from "./screen.ts";
+import { Screen } from "./screen.ts";
 
 const COMMANDS: readonly Command[] = [serve, call, attach, cancel, publish, subscribe, calls, transports];
 
@@ -25,7 +25,7 @@ export async function main(argv: readonly string[], screen: Screen): Promise<num
     screen.status(undefined);
     if (interrupt.signal.aborted) return DETACHED;
     const { code, lines } = explain(thrown);
-    for (const [index, line] of lines.entries()) screen.note(harmless(index === 0 ? `backtalk: ${line}` : line));
+    screen.explain(lines.map((line, index) => (index === 0 ? `backtalk: ${line}` : line)));
     return code;
   } finally {
     interrupt.release();

@@ -1,5 +1,5 @@
 /** Where the command prints: results to stdout, everything about them to stderr. Knows terminals from pipes. */
-import { clip, type Style } from "./table.ts";
+import { clip, type Style, wrap } from "./table.ts";
 
 /** What is used of `process.stdout` and `process.stderr`; tests give their own. */
 export interface Sink {
@@ -66,6 +66,14 @@ export class Screen {
     this.#erase();
     this.#err.write(`${line}\n`);
     this.#draw();
+  }
+
+  /** Lines about what went wrong, broken at words on a terminal. */
+  explain(lines: readonly string[]): void {
+    const width = columnsOf(this.#err);
+    for (const line of lines.flatMap((each) => harmless(each).split("\n"))) {
+      for (const part of this.canDraw ? wrap(line, width) : [line]) this.note(part);
+    }
   }
 
   /** Shows a line below everything that is printed, until the next one or `undefined`. Nothing in a pipe. */

@@ -75,9 +75,10 @@ export function table(header: readonly string[], rows: readonly (readonly string
 }
 
 function cards(header: readonly string[], rows: readonly (readonly string[])[], style: Style): string[] {
+  const labelWidth = Math.max(...header.map(widthOf));
   return rows.flatMap((row, index) => [
     ...(index === 0 ? [] : [""]),
-    ...header.flatMap((name, column) => labelled(name, row[column] ?? "", style)),
+    ...header.flatMap((name, column) => labelled(name, row[column] ?? "", style, labelWidth)),
   ]);
 }
 

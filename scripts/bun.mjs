@@ -5,8 +5,8 @@
  * `--ignore-scripts` do not run. So the binary is looked for in the package of the platform (`@oven/bun-*`),
  * which npm installs as an optional dependency.
  */
-import { spawn, spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { existsSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 
@@ -41,9 +41,9 @@ export function findBun(from) {
   }
   for (const path of roots) if (existsSync(path)) return path;
   try {
-    // Put in place by the postinstall script. Before that it is a text that says so.
+    // Moved there by the postinstall script. Before that it is a short text that says so.
     const path = join(dirname(require.resolve("bun/package.json")), "bin", "bun.exe");
-    if (spawnSync(path, ["--version"], { stdio: "ignore" }).status === 0) return path;
+    if (statSync(path).size > 1_000_000) return path;
   } catch {
     // Nothing more to try.
   }
@@ -61,6 +61,10 @@ export function runBun(bun, args, env = {}) {
   // Ctrl-C reaches both from the terminal; a signal to this process alone is passed on. The programs take two
   // that come together for one.
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
+  // npm that is killed takes nobody with it: what it started ends when its parent is another one than before.
+  const parent = process.ppid;
+  const isOrphan = () => process.env.npm_lifecycle_event !== undefined && process.ppid !== parent;
+  setInterval(() => isOrphan() && child.kill("SIGTERM"), 500).unref();
   child.on("error", (error) => {
     console.error(`Bun cannot be started: ${error.message}`);
     process.exit(1);

@@ -1,40 +1,109 @@
 /**
  * `npm test`: sets up, checks types and lint, runs the tests. The last line is `N passed, N failed, N skipped`,
- * in which types and lint count as a test each. Arguments go to `bun test`.
+ * in which types and lint count as a test each. Arguments choose files by a part of their path.
+ *
+ * Each file runs in a process of its own, two at a time, with a time limit: a file that hangs or takes all
+ * memory fails by its name and leaves the others alone.
  */
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { availableParallelism, tmpdir } from "node:os";
+import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { check } from "./check.mjs";
 import { setup } from "./setup.mjs";
 
+const FILE_MS = 300_000;
+/** These take longest: what begins first ends first. */
+const FIRST = ["transports/http/transport", "suites/crash", "suites/transport/failures", "cli/", "suites/hostile"];
+
 const root = fileURLToPath(new URL("..", import.meta.url));
 const bun = setup();
 const total = { passed: 0, failed: 0, skipped: 0 };
+const chosen = process.argv.slice(2);
 
-for (const { name, ok, output } of await check()) {
-  if (!ok) console.error(output.trimEnd());
-  console.log(`${ok ? "(pass)" : "(fail)"} ${name}`);
-  total[ok ? "passed" : "failed"]++;
+if (chosen.length === 0) {
+  for (const { name, ok, output } of await check()) {
+    if (!ok) console.error(output.trimEnd());
+    console.log(`${ok ? "(pass)" : "(fail)"} ${name}`);
+    total[ok ? "passed" : "failed"]++;
+  }
 }
+
 const directory = mkdtempSync(join(tmpdir(), "backtalk-test-"));
-const report = join(directory, "junit.xml");
-const args = ["test", "--reporter=junit", `--reporter-outfile=${report}`, ...process.argv.slice(2)];
-const child = spawn(bun, args, { cwd: root, stdio: "inherit" });
-const code = await new Promise((resolve) => {
-  child.on("error", () => resolve(1));
-  child.on("close", (code, signal) => resolve(signal === null ? code : 1));
-});
-const counts = read(report);
+const files = testFiles().filter((file) => chosen.length === 0 || chosen.some((part) => file.includes(part)));
+const lanes = Math.max(1, Math.min(2, availableParallelism()));
+let next = 0;
+await Promise.all(
+  Array.from({ length: lanes }, async () => {
+    while (next < files.length) await runFile(files[next++], next);
+  }),
+);
 rmSync(directory, { recursive: true, force: true });
-total.passed += counts.passed;
-total.skipped += counts.skipped;
-// A run that broke off (a crash, a file that cannot be loaded) has failed, whatever it had counted.
-total.failed += Math.max(counts.failed, code === 0 ? 0 : 1);
+if (files.length === 0) {
+  console.error(`no test file has ${chosen.join(" or ")} in its path`);
+  total.failed++;
+}
 console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
 process.exit(total.failed === 0 ? 0 : 1);
+
+async function runFile(file, number) {
+  const report = join(directory, `${number}.xml`);
+  const began = performance.now();
+  const { code, output } = await spawnTest(file, report);
+  const counts = read(report);
+  // A run that broke off (a crash, a file that cannot be loaded) has failed, whatever it had counted.
+  const failed = Math.max(counts.failed, code === 0 ? 0 : 1);
+  total.passed += counts.passed;
+  total.skipped += counts.skipped;
+  total.failed += failed;
+  const seconds = ((performance.now() - began) / 1000).toFixed(1);
+  const tests = counts.passed + counts.skipped + counts.failed;
+  console.log(`${failed === 0 ? "(pass)" : "(fail)"} ${file}: ${tests} tests in ${seconds} s`);
+  if (failed > 0) console.log(output.trimEnd());
+  else
+    for (const line of output.split("\n")) if (/^\(skip\)|skipped:|not installed/.test(line)) console.log(`  ${line}`);
+}
+
+function spawnTest(file, report) {
+  return new Promise((resolve) => {
+    const args = ["test", "--reporter=junit", `--reporter-outfile=${report}`, `./${file}`];
+    const child = spawn(bun, args, { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
+    let output = "";
+    const late = setTimeout(() => {
+      output += `\nended after ${FILE_MS / 1000} s`;
+      child.kill("SIGKILL");
+    }, FILE_MS);
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on("data", (piece) => {
+        output += piece;
+      });
+    }
+    child.on("error", (error) => {
+      output += error.message;
+    });
+    // Not "close": a process that a test has left behind may hold the pipe open.
+    child.on("exit", (code) => {
+      clearTimeout(late);
+      setTimeout(() => resolve({ code: code ?? 1, output }), 20);
+    });
+  });
+}
+
+function testFiles() {
+  const found = [];
+  const walk = (folder) => {
+    for (const entry of readdirSync(folder, { withFileTypes: true })) {
+      const path = join(folder, entry.name);
+      if (entry.isDirectory()) {
+        if (!/^(node_modules|dist|\..*)$/.test(entry.name)) walk(path);
+      } else if (entry.name.endsWith(".test.ts")) found.push(relative(root, path));
+    }
+  };
+  walk(root);
+  const rank = (file) => (FIRST.findIndex((part) => file.includes(part)) + FIRST.length + 1) % (FIRST.length + 1);
+  return found.sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1));
+}
 
 /** The sums of the JUnit report are attributes of its root element. */
 function read(path) {

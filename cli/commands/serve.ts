@@ -66,6 +66,7 @@ export async function run({ args, screen, interrupt }: CommandContext): Promise<
   const ports = portsOf(args);
   const hostname = args.text("host") ?? "127.0.0.1";
   const given = certificateOf(args);
+  const origins = originsOf(args);
   const services = await loadServices(args.positionals[0]!);
   const store = await openStore(
     args.text("store") ?? DEFAULT_STORE,
@@ -82,7 +83,7 @@ export async function run({ args, screen, interrupt }: CommandContext): Promise<
       hostname,
       plain: ports.plain,
       tls: ports.tls && certificate && { ...ports.tls, ...certificate },
-      origins: originsOf(args),
+      origins,
       authenticate,
       limits,
       logger: logger((args.text("log") ?? "recorded") as LogWhat, isJson, (line) => screen.note(line)),

@@ -1,7 +1,7 @@
 /** The caller's side of services, typed by them and by nothing else. */
 import { ANONYMOUS, compose, TOPICS } from "../contract/peer.ts";
 import { Fault } from "../log/fault.ts";
-import { httpPeer } from "../transports/http/client.ts";
+import { httpPeer } from "../transports/http/client-peer.ts";
 import { Linked, type WireTrace } from "../transports/http/client-request.ts";
 import { attach, newKey, Pending, start, type Use } from "./call.ts";
 import { pause, platformEnvironment } from "./environment.ts";
@@ -103,7 +103,8 @@ function linkOf(
   tokens: Tokens | undefined,
   closing: AbortSignal,
 ): Link {
-  const { transport = "auto", fetch, headers, protocol, tls, waitMs, pollMs, trace } = options;
+  // What HTTP does not know of the options it ignores; the token it gets from `tokens` only.
+  const { transport = "auto", token: _, ...shared } = options;
   const Platform = options.WebSocket ?? globalThis.WebSocket;
   const auto = Platform === undefined || !connect ? LADDER.slice(1) : LADDER;
   const token = tokens && { token: () => tokens.get() };
@@ -112,18 +113,12 @@ function linkOf(
     ladder: transport === "auto" ? auto : [transport],
     http: (mode) =>
       httpPeer({
+        ...shared,
         url,
         mode,
         clock: env,
         pause: (ms, signal, isReader) => pause(env, ms, signal ?? closing, isReader),
         ...token,
-        ...(fetch && { fetch }),
-        ...(headers && { headers }),
-        ...(protocol && { protocol }),
-        ...(tls && { tls }),
-        ...(waitMs !== undefined && { waitMs }),
-        ...(pollMs !== undefined && { pollMs }),
-        ...(trace && { trace }),
       }),
     connect({ opened, closed }) {
       if (!Platform || !connect) {
@@ -135,7 +130,7 @@ function linkOf(
         url,
         token: tokens && ((renew) => tokens.get(renew)),
         WebSocket: Platform,
-        trace,
+        trace: options.trace,
         opened,
         closed,
       });

@@ -7,7 +7,7 @@ export type { CallState, Exchange, Layer, Peer } from "../contract/peer.ts";
 export type { Code, FaultJson } from "../log/fault.ts";
 export { Fault, faultFromJson } from "../log/fault.ts";
 export type { Cursor, Place } from "../log/index.ts";
-export { httpPeer } from "../transports/http/client.ts";
+export { httpPeer } from "../transports/http/client-peer.ts";
 export { websocketPeer } from "../transports/websocket/client.ts";
 export type { Environment } from "./environment.ts";
 export type { Transport } from "./fallback.ts";

@@ -5,7 +5,7 @@
 import { CALLS, type Call, type Exchange, type Peer, TOPICS } from "../contract/peer.ts";
 import { Fault } from "../log/fault.ts";
 import type { Page, ReadAt } from "../log/index.ts";
-import type { HttpMode } from "../transports/http/client.ts";
+import type { HttpMode } from "../transports/http/client-read.ts";
 import { type Clock, Linked, neverSent } from "../transports/http/client-request.ts";
 import { begin, chosen, type FallbackEvent, type FallbackState, next, type Transport } from "./fallback.ts";
 

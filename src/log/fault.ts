@@ -36,7 +36,7 @@ export interface FaultOptions {
   /** Whether the same request can succeed later; the default follows from the code. */
   readonly retryable?: boolean;
   /** Milliseconds to wait before trying again. */
-  readonly retryAfterMs?: number;
+  readonly retryAfterMs?: number | undefined;
   /** The bad fields of an `invalid_argument`. */
   readonly fields?: readonly FieldFault[];
   /** The name of the limit that was hit (`bodyBytes`, `callsPerPrincipal`, ...). */

@@ -13,8 +13,9 @@ export interface Wanted {
 /** @param thrown of `Bun.serve` */
 export function listenFault(thrown: unknown, { hostname, port, option }: Wanted): Fault {
   const { code, message = "" } = thrown as { code?: string; message?: string };
-  const where = `port ${port} of ${hostname}`;
-  switch (code) {
+  const isUdp = message.includes("UDP port");
+  const where = `port ${port}${isUdp ? " (UDP, for HTTP/3)" : ""} of ${hostname}`;
+  switch (isUdp && code === undefined ? "EADDRINUSE" : code) {
     case "EADDRINUSE":
       return new Fault("unavailable", `${where} is in use`, {
         retryable: false,

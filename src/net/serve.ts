@@ -76,6 +76,8 @@ function open<Data>(options: ServeOptions<Data>, port: number, tls: Certificate 
     idleTimeout: Math.min(255, idleSeconds),
     // Nothing of an error is shown to the caller. A handler that throws is a defect: it is to answer itself.
     development: false,
+    // Bun 1.4.5 on Linux shares the port with any other server when `development` is false and this is not said.
+    reusePort: false,
     error: () => new Response(null, { status: 500 }),
     ...(tls && { tls: { cert: tls.cert, key: tls.key }, http3: true }),
   };

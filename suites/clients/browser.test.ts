@@ -123,10 +123,10 @@ describe.skipIf(browser === undefined)("Chromium", () => {
           Object.assign(window, { seen, source });
         });
         const seen = () => page.evaluate(() => ({ ...window.seen, state: window.source.readyState }));
-        await until(async () => (await seen()).numbers.length > 3, "the first items");
+        await until(async () => (await seen()).numbers.length > 3, "the first items", 100);
         await studio.restart();
-        await until(async () => (await seen()).ended, "the end");
-        await until(async () => (await seen()).state === 2, "the 204 that stops it");
+        await until(async () => (await seen()).ended, "the end", 100);
+        await until(async () => (await seen()).state === 2, "the 204 that stops it", 100);
         const { numbers, verdicts } = await seen();
         expect(numbers).toEqual(Array.from({ length: 81 }, (_, i) => 80 - i));
         expect(verdicts.length).toBeGreaterThan(1);

@@ -199,11 +199,17 @@ function transportsAt({ port, tlsPort }: Pick<ServerProcess, "port" | "tlsPort">
     name: `http1.1 ${mode}`,
     peer: () => httpPeer({ url: plain, mode, ...waits }),
   }));
-  return [
+  const transports: readonly Transport[] = [
     ...http1,
     { name: "http2 sse", peer: () => httpPeer({ ...https, mode: "sse", protocol: "http2" }) },
     { name: "http3 sse", peer: () => httpPeer({ ...https, mode: "sse", protocol: "http3" }) },
     { name: "http3 long-poll", peer: () => httpPeer({ ...https, mode: "long-poll", protocol: "http3" }) },
     { name: "websocket", peer: () => websocketPeer({ url: plain, silenceMs: 2_000 }) },
   ];
+  // A client keeps its connections: eight of each are enough for everybody.
+  return transports.map(({ name, peer }) => {
+    const peers = Array.from({ length: 8 }, peer);
+    let turn = 0;
+    return { name, peer: () => peers[turn++ % peers.length]! };
+  });
 }

@@ -222,11 +222,11 @@ export async function faultOf(run: () => unknown, code?: Code): Promise<Fault> {
 }
 
 /** Waits for a condition; the timeout of the test is the limit. */
-export async function until(condition: () => unknown, what = "a condition"): Promise<void> {
+export async function until(condition: () => unknown, what = "a condition", everyMs = 2): Promise<void> {
   const limit = performance.now() + 30_000;
   while (!(await condition())) {
     if (performance.now() > limit) throw new Error(`waited 30 s in vain for ${what}`);
-    await tick();
+    await tick(everyMs);
   }
 }
 

@@ -1,8 +1,7 @@
-/** Events as they come over one unending response: SSE (WHATWG HTML §9.2) or NDJSON, as pages. */
+/** Events as they come over one unending response: SSE (WHATWG HTML §9.2; NDJSON is in client-ndjson.ts), as pages. */
 
 import { Fault } from "../../log/fault.ts";
 import type { Cursor, EventKind, LogEvent, Page, Place, Verdict } from "../../log/index.ts";
-import { LineSplitter } from "../../wire/ndjson.ts";
 import { SseDecoder } from "../../wire/sse.ts";
 
 export interface WireVerdict {
@@ -82,26 +81,10 @@ export class SseParser implements Parser {
   }
 }
 
-export class NdjsonParser implements Parser {
-  readonly retryMs = undefined;
-  readonly #lines = new LineSplitter(MAX_EVENT);
-
-  feed(bytes: Uint8Array): Brought {
-    const brought: Brought = { events: [] };
-    for (const line of decoded(() => this.#lines.feed(bytes))) {
-      const value = parse(line) as Partial<WireEvent & WireVerdict> & Pick<Brought, "close">;
-      if (value.verdict) brought.verdict = toVerdict(value as WireVerdict);
-      else if (value.close) brought.close = value.close;
-      else if (isKind(value.kind)) brought.events.push(toEvent(value as WireEvent));
-    }
-    return brought;
-  }
-}
-
 /** Most characters or bytes of one event: more than any server lets in by default. */
-const MAX_EVENT = 64 * 1024 * 1024;
+export const MAX_EVENT = 64 * 1024 * 1024;
 
-function decoded<T>(decode: () => T): T {
+export function decoded<T>(decode: () => T): T {
   try {
     return decode();
   } catch (cause) {
@@ -113,11 +96,11 @@ function decoded<T>(decode: () => T): T {
 /** A kind that is not known yet is skipped, as an `EventSource` without a listener does. */
 const KINDS: ReadonlySet<unknown> = new Set<EventKind>(["open", "item", "progress", "end", "fail"]);
 
-function isKind(kind: unknown): kind is EventKind {
+export function isKind(kind: unknown): kind is EventKind {
   return KINDS.has(kind);
 }
 
-function parse(json: string): unknown {
+export function parse(json: string): unknown {
   try {
     return JSON.parse(json);
   } catch (cause) {

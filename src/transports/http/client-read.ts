@@ -1,7 +1,7 @@
 /** The ways of reading events over HTTP (PROTOCOL.md §2.5, §2.6): one unending response, or page by page. */
 import { Fault, faultFromJson } from "../../log/fault.ts";
 import type { Cursor, Page, Place, ReadAt } from "../../log/index.ts";
-import { type Close, NdjsonParser, pageOf, SseParser, toEvent, toVerdict, type WirePage } from "./client-events.ts";
+import { type Close, type Parser, pageOf, SseParser, toEvent, toVerdict, type WirePage } from "./client-events.ts";
 import {
   type Answer,
   type Ask,
@@ -15,10 +15,21 @@ import {
 } from "./client-request.ts";
 
 /** How events are read: as one unending response, by requests that the server holds, or by asking again and again. */
-export type HttpMode = "sse" | "ndjson" | "long-poll" | "poll";
+export type HttpMode = "sse" | "long-poll" | "poll";
+
+/** The format of an unending response. */
+export interface StreamFormat {
+  /** Its media type. */
+  readonly type: string;
+  readonly parser: (now: () => number) => Parser;
+}
+
+const SSE: StreamFormat = { type: "text/event-stream", parser: (now) => new SseParser(now) };
 
 export interface HttpPeerOptions extends RequestOptions {
   readonly mode: HttpMode;
+  /** Instead of SSE, in the mode `sse`. */
+  readonly format?: StreamFormat;
   /** How long the server is asked to hold a request, in milliseconds (default 25,000; the server's cap is 60,000). */
   readonly waitMs?: number;
   /** How long to wait between polls where the server does not say, in milliseconds (default 1,000). It grows tenfold while nothing is new. */
@@ -46,8 +57,8 @@ export interface Source {
 /** One response that goes on until the log ends. @throws Fault `unavailable` when it does not */
 export async function* readStream(source: Source, at: ReadAt): AsyncGenerator<Page> {
   const { http, options } = source;
-  const { silenceMs = 30_000, openMs = 10_000, mode } = options;
-  const type = mode === "sse" ? "text/event-stream" : "application/x-ndjson";
+  const { silenceMs = 30_000, openMs = 10_000, format = SSE } = options;
+  const { type } = format;
   const linked = source.linked(at.signal);
   try {
     const response = await http.open({ ...source.events(at.from, type), limitMs: openMs }, linked);
@@ -57,14 +68,17 @@ export async function* readStream(source: Source, at: ReadAt): AsyncGenerator<Pa
         hint: "is this the address of a Backtalk server?",
       });
     }
-    const parser = mode === "sse" ? new SseParser(http.clock.now) : new NdjsonParser();
+    const parser = format.parser(http.clock.now);
     const reader = response.body.getReader();
     for (let isFirst = true; ; ) {
       const stop = http.clock.after(isFirst ? openMs : silenceMs, () => {
         linked.abort(new Fault("unavailable", "the server fell silent", { detail: { stalled: isFirst } }));
       });
       const { done, value } = await reader.read().finally(stop);
-      if (done) throw new Fault("unavailable", "the response ended, and the log goes on", waits(parser.retryMs));
+      if (done)
+        throw new Fault("unavailable", "the response ended, and the log goes on", {
+          retryAfterMs: parser.retryMs,
+        });
       http.received(value);
       const brought = parser.feed(value);
       const page = pageOf(brought);
@@ -146,12 +160,8 @@ function closed({ reason = "closed", retryAfterMs, fault }: Close): Fault {
   if (fault !== undefined) return faultFromJson(fault);
   return new Fault("unavailable", `the server ends this response: ${reason}`, {
     detail: { close: reason },
-    ...waits(retryAfterMs),
+    retryAfterMs,
   });
-}
-
-function waits(retryAfterMs: number | undefined): { readonly retryAfterMs?: number } {
-  return retryAfterMs === undefined ? {} : { retryAfterMs };
 }
 
 function sleep({ clock }: Requester, ms: number, signal: AbortSignal | undefined): Promise<void> {

@@ -251,15 +251,14 @@ export function faultOf({ status, headers }: Response, text: string, now: number
   } catch {
     // Cut off, or not what it says: the status is all there is.
   }
-  const after = retryAfter(headers, now);
-  const waits = after === undefined ? {} : { retryAfterMs: after };
+  const retryAfterMs = retryAfter(headers, now);
   if (problem && (CODES as readonly unknown[]).includes(problem["title"])) {
     const { title, detail, info } = problem;
-    return faultFromJson({ ...waits, ...problem, code: title, message: detail, detail: info });
+    return faultFromJson({ retryAfterMs, ...problem, code: title, message: detail, detail: info });
   }
   const code = BY_STATUS[status] ?? (status >= 500 ? "unavailable" : "unknown");
   return new Fault(code, `the server, or somebody on the way to it, answered ${status}`, {
-    ...waits,
+    retryAfterMs,
     hint: "is this the address of a Backtalk server?",
   });
 }

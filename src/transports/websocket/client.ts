@@ -23,7 +23,7 @@ export interface WebSocketPeerOptions {
   readonly token?: string | ((renew?: boolean) => string | Promise<string>);
   /** The constructor, where the platform has none. */
   readonly WebSocket?: typeof WebSocket;
-  /** Events that may be on their way for one reading (default 256). */
+  /** Events that may be on their way for one reading (default 128). */
   readonly window?: number;
   /** Silence after which the socket counts as broken, in milliseconds (default 45,000). */
   readonly silenceMs?: number;
@@ -249,7 +249,7 @@ class Line {
   ): Fault {
     return new Fault("unavailable", message, {
       cause,
-      ...(retryAfterMs !== undefined && { retryAfterMs }),
+      retryAfterMs,
       // Before it was open nothing of the exchanges was sent.
       ...(close !== undefined ? { detail: { close } } : this.isOpen ? {} : { detail: { sent: false } }),
     });
@@ -296,7 +296,7 @@ class WebSocketExchange implements Exchange {
 
   async *read({ from, follow, signal, pageEvents = PAGE_EVENTS }: ReadAt): AsyncGenerator<Page, undefined> {
     if (signal?.aborted) return;
-    const { window = 256 } = this.#options;
+    const { window = 128 } = this.#options;
     const isMaking = this.isNew && !this.#made && from === "start" && follow;
     if (!isMaking) await this.open(signal);
     const message = isMaking ? this.#opening() : { ...this.#own(this.#isTopic ? "subscribe" : "attach"), after: from };

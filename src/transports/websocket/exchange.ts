@@ -101,21 +101,22 @@ export class SocketExchange {
       this.fail(new Fault("internal", "the result cannot be written as JSON", { cause }));
       return;
     }
-    this.#over();
+    // First the answer: a socket that goes closes with its last exchange.
     this.socket.out.text(text);
+    this.#over();
   }
 
   fail(thrown: unknown): void {
     if (this.isOver) return;
-    this.#over();
     this.socket.out.message({ type: "fault", id: this.id, fault: toFault(thrown).toJSON() });
+    this.#over();
   }
 
   done(cursor: string | undefined, { ended, more }: { readonly ended?: boolean; readonly more?: boolean }): void {
     if (this.isOver) return;
-    this.#over();
     const rest = { ...(cursor !== undefined && { cursor }), ...(ended && { ended }), ...(more && { more }) };
     this.socket.out.message({ type: "done", id: this.id, ...rest });
+    this.#over();
   }
 
   ack(next: number, cursor: string): void {

@@ -50,7 +50,7 @@ export class Outbound {
   /** An answer: it is sent whatever waits, and a client that lets too much wait is closed. */
   text(text: string): void {
     if (this.isClosed) return;
-    if (this.isFull && this.#ws.getBufferedAmount() + text.length > Outbound.most(this.#hub.host.limits)) {
+    if (this.isFull && this.#ws.getBufferedAmount() + Buffer.byteLength(text) > Outbound.most(this.#hub.host.limits)) {
       this.close(CLOSE.tooSlow, "answers are not read");
       return;
     }
@@ -62,7 +62,7 @@ export class Outbound {
     if (this.isClosed) return false;
     if (this.isFull) {
       const buffered = this.#ws.getBufferedAmount();
-      if (buffered > 0 && buffered + text.length > this.#hub.host.limits.sendBufferBytes) return false;
+      if (buffered > 0 && buffered + Buffer.byteLength(text) > this.#hub.host.limits.sendBufferBytes) return false;
     }
     this.#send(text);
     return true;

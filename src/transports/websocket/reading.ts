@@ -8,11 +8,18 @@ import type { Exchange } from "../../contract/index.ts";
 import { PAGE_BYTES, PAGE_EVENTS, type Page, type Place } from "../../log/index.ts";
 import { encodeEvents, encodeEventsTail } from "../../wire/frame.ts";
 import type { SocketExchange } from "./exchange.ts";
+import type { Hub } from "./hub.ts";
+import type { Outbound } from "./outbound.ts";
 
 const MOST_CREDIT = 2 ** 31 - 1;
 
 export class Reading {
   readonly #owner: SocketExchange;
+  // Held here too: each object on the way to an event's thousands of readers is a miss in the cache.
+  readonly #out: Outbound;
+  readonly #hub: Hub;
+  readonly #id: number;
+  #isOver = false;
   readonly #exchange: Exchange;
   readonly #follow: boolean;
   #place: Place;
@@ -26,11 +33,14 @@ export class Reading {
 
   constructor(owner: SocketExchange, exchange: Exchange, from: Place, credit: number, follow: boolean) {
     this.#owner = owner;
+    this.#out = owner.socket.out;
+    this.#hub = owner.socket.hub;
+    this.#id = owner.id;
     this.#exchange = exchange;
     this.#place = from;
     this.#credit = credit;
     this.#follow = follow;
-    owner.socket.hub.following(1);
+    this.#hub.following(1);
   }
 
   /** Reading after it gives what was not sent. */
@@ -49,15 +59,15 @@ export class Reading {
 
   /** After the exchange is over. */
   dispose(): void {
-    const { hub, out } = this.#owner.socket;
-    hub.following(-1);
-    if (this.#wake) out.forget(this.#wake);
+    this.#isOver = true;
+    this.#hub.following(-1);
+    if (this.#wake) this.#out.forget(this.#wake);
     if (!this.#isRunning) this.#restart();
   }
 
   #hasRoom(): boolean {
-    const { out } = this.#owner.socket;
-    return this.#credit > 0 && !this.#owner.isOver && !out.isFull && !out.isClosed;
+    const out = this.#out;
+    return this.#credit > 0 && !this.#isOver && !out.isFull && !out.isClosed;
   }
 
   async #run(): Promise<void> {
@@ -66,7 +76,7 @@ export class Reading {
       while (this.#hasRoom()) {
         this.#pages ??= this.#begin();
         const { done, value } = await this.#pages.next();
-        if (this.#owner.isOver) break;
+        if (this.#isOver) break;
         // Only a signal ends a reading before its log: this one is nobody's any more.
         if (done) this.#owner.done(this.cursor, {});
         else this.#page(value);
@@ -75,23 +85,24 @@ export class Reading {
       this.#owner.fail(thrown);
     } finally {
       this.#isRunning = false;
-      if (this.#owner.isOver) this.#restart();
-      else if (this.#owner.socket.out.isFull) this.#waitForRoom();
+      if (this.#isOver) this.#restart();
+      else if (this.#out.isFull) this.#waitForRoom();
     }
   }
 
   #begin(): AsyncIterator<Page> {
-    const { limits } = this.#owner.socket.hub.host;
+    const { limits } = this.#hub.host;
     const half = Math.ceil(this.#credit / 2);
     // Clients give credit again when they have used half of it: pages of that size are never cut in two.
     const pageEvents = Math.min(PAGE_EVENTS, this.#follow ? half : this.#credit);
-    const pageBytes = Math.min(PAGE_BYTES, limits.sendBufferBytes);
+    // With room for what is around the data of an event.
+    const pageBytes = Math.min(PAGE_BYTES, Math.ceil(limits.sendBufferBytes / 2));
     const at = { from: this.#place, follow: this.#follow, signal: this.#owner.signal, pageEvents, pageBytes };
     return this.#exchange.read(at)[Symbol.asyncIterator]();
   }
 
   #page(page: Page): void {
-    const { socket, id } = this.#owner;
+    const id = this.#id;
     const { verdict } = page;
     const isTold = verdict !== undefined && (!this.#isJudged || verdict.verdict !== "recovered");
     // A credit for each event: what there is none for is read again when there is.
@@ -101,15 +112,15 @@ export class Reading {
     if (isTold || events.length > 0) {
       const isShared = isWhole && !isTold;
       const text = isShared
-        ? socket.hub.encode(id, page)
+        ? this.#hub.encode(id, page)
         : encodeEvents(id, encodeEventsTail(events, cursor), isTold ? verdict : undefined);
-      if (!socket.out.offer(text)) {
+      if (!this.#out.offer(text)) {
         this.#restart();
         return;
       }
-      if (isTold) socket.hub.resumed(verdict.verdict);
+      if (isTold) this.#hub.resumed(verdict.verdict);
       this.#isJudged = true;
-      socket.hub.sent(events.length);
+      this.#hub.sent(events.length);
       this.#credit -= events.length;
     }
     this.#place = cursor;
@@ -127,6 +138,6 @@ export class Reading {
 
   #waitForRoom(): void {
     this.#wake ??= () => this.pump();
-    this.#owner.socket.out.whenRoom(this.#wake);
+    this.#out.whenRoom(this.#wake);
   }
 }

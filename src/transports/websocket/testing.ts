@@ -9,17 +9,26 @@ export interface Served {
   readonly handlers: WebSocketHandlers;
   /** `http://127.0.0.1:PORT`. */
   readonly url: string;
+  /** All that were opened. */
+  readonly sockets: Bun.ServerWebSocket<SocketData>[];
 }
 
 export function serveWebSocket(host: Host, port = 0, options: WebSocketOptions = {}): Served {
   const handlers = websocketHandler(host, options);
+  const sockets: Served["sockets"] = [];
   const server = Bun.serve<SocketData>({
     port,
     hostname: "127.0.0.1",
     fetch: (request, server) => handlers.upgrade(request, server),
-    websocket: handlers.websocket,
+    websocket: {
+      ...handlers.websocket,
+      open(ws) {
+        sockets.push(ws);
+        return handlers.websocket.open?.(ws);
+      },
+    },
   });
-  return { server, handlers, url: `http://127.0.0.1:${server.port}` };
+  return { server, handlers, url: `http://127.0.0.1:${server.port}`, sockets };
 }
 
 export function websocketLink(client: Partial<WebSocketPeerOptions> = {}): Link {

@@ -1,0 +1,140 @@
+/** `npm start`: serves the studio example, makes a real call over each transport, and stays up. */
+import { join, resolve } from "node:path";
+import { readArgs, type Spec } from "../cli/args.ts";
+import { banner, friendly, speaks } from "../cli/banner.ts";
+import { aborted } from "../cli/commands/serve.ts";
+import { peerOf, VIAS, type Via } from "../cli/connect.ts";
+import { explain } from "../cli/exit.ts";
+import { catchInterrupt } from "../cli/interrupt.ts";
+import { logger } from "../cli/log.ts";
+import { Screen } from "../cli/screen.ts";
+import { type Running, startServer } from "../cli/server.ts";
+import { openStore } from "../cli/store.ts";
+import { table } from "../cli/table.ts";
+import { trustOf } from "../cli/trust.ts";
+import { durationText } from "../cli/values.ts";
+import studio from "../examples/studio/service.ts";
+import packageJson from "../package.json";
+import { ANONYMOUS, type Peer } from "../src/contract/index.ts";
+import { Fault } from "../src/log/index.ts";
+import { developmentCertificate } from "../src/net/certificate.ts";
+
+const root = resolve(import.meta.dir, "..");
+const directory = join(root, ".backtalk");
+const spec: Spec = {
+  name: "start",
+  summary: "",
+  positionals: [],
+  options: {
+    port: { value: "PORT", what: "", number: { max: 65_535, whole: true } },
+    "tls-port": { value: "PORT", what: "", number: { max: 65_535, whole: true } },
+    store: { value: "STORE", what: "" },
+  },
+  examples: [],
+};
+
+const screen = new Screen({ out: process.stdout, err: process.stderr, env: process.env });
+const interrupt = catchInterrupt((code) => process.exit(code));
+try {
+  await start();
+} catch (thrown) {
+  const { code, lines } = explain(thrown);
+  screen.explain(lines);
+  const port = thrown instanceof Fault && thrown.detail?.["port"];
+  if (port) screen.note("From here: npm start -- --port 4500 --tls-port 4543");
+  process.exit(code);
+}
+process.exit(0);
+
+async function start(): Promise<void> {
+  const args = readArgs(spec, process.argv.slice(2));
+  const store = await openStore(args.text("store") ?? `sqlite:${join(directory, "studio.sqlite")}`, "full");
+  const certificate = await developmentCertificate({ directory });
+  const running = await startServer({
+    services: [studio],
+    store,
+    hostname: "127.0.0.1",
+    plain: { port: args.number("port") ?? 4400, isAsked: true },
+    tls: { port: args.number("tls-port") ?? 4443, isAsked: true, ...certificate },
+    logger: logger("defects", !screen.canDraw, (line) => screen.note(line)),
+    version: packageJson.version,
+  });
+  const about = { running, services: [studio], store, certificate: certificate.path, hasAuth: false };
+  // The table of addresses comes with what was measured.
+  const lines = banner(about, screen.style);
+  await screen.printAll(lines.slice(0, lines.indexOf("") + 1));
+  await screen.print("Calling over each transport: a thumbnail twice, then 6 events, 20 ms apart ...");
+  await screen.print("");
+  const rows: string[][] = [];
+  for (const via of VIAS) rows.push(await measured(via, running));
+  const header = ["TRANSPORT", "ADDRESS", "FIRST", "AGAIN", "EVENTS"];
+  await screen.printAll(table(header, rows, screen.style));
+  const url = friendly(running.listeners[0]!.url).replace("http://", "");
+  await screen.printAll([
+    "",
+    "Up. In another terminal:",
+    `  ./backtalk call ${url} studio.isPrime '{"n":97}'`,
+    `  ./backtalk call ${url} studio.tell '{"prompt":"a fox"}' --via websocket`,
+    `  curl -N -H 'accept: text/event-stream' -d '{"from":5}' http://${url}/studio/countdown`,
+    "Ctrl-C stops it.",
+  ]);
+  await aborted(interrupt.signal);
+  screen.note("Stopping: running calls may finish, readers are told to come back. Once more ends it at once.");
+  await running.stop();
+}
+
+/** The row of a transport: what was seen, or why nothing was. */
+async function measured(via: Via, { listeners }: Running): Promise<string[]> {
+  const isSecure = via === "http2" || via === "http3";
+  const listener = listeners.find(
+    ({ url, protocols }) => url.startsWith(isSecure ? "https" : "http:") && speaks(via, protocols),
+  );
+  if (!listener) return [via, "not spoken here", "", "", ""];
+  const url = friendly(listener.url);
+  const { peer, close } = peerOf(url, { via, trust: trustOf(url, { directories: [directory] }) });
+  const address = via === "websocket" ? `${url.replace(/^http/, "ws")}/ws` : url;
+  try {
+    const first = await timed(() => thumbnail(peer));
+    const again = await timed(() => thumbnail(peer));
+    const events = await timed(() => countdown(peer));
+    return [via, address, ...[first, again, events].map(durationText)];
+  } catch (thrown) {
+    return [via, address, explain(thrown).lines[0] ?? "failed", "", ""];
+  } finally {
+    close();
+  }
+}
+
+async function thumbnail(peer: Peer): Promise<void> {
+  const image = Buffer.from(await Bun.file(join(root, "examples/studio/photo.jpg")).bytes()).toString("base64");
+  const exchange = await peer({
+    to: "studio/thumbnail",
+    input: { image, width: 64 },
+    principal: ANONYMOUS,
+    via: "start",
+  });
+  const { width } = (await exchange.result()) as { width: number };
+  if (width !== 64) throw new Fault("internal", `the thumbnail is ${width} pixels wide, not 64`);
+}
+
+async function countdown(peer: Peer): Promise<void> {
+  const input = { from: 5, intervalMs: 20 };
+  const exchange = await peer({
+    to: "studio/countdown",
+    input,
+    key: crypto.randomUUID(),
+    principal: ANONYMOUS,
+    via: "start",
+  });
+  const seen: unknown[] = [];
+  for await (const { events } of exchange.read({ from: "start", follow: true })) {
+    for (const { kind, json } of events) if (kind === "item") seen.push((JSON.parse(json) as { n: number }).n);
+  }
+  if (seen.join() !== "5,4,3,2,1,0") throw new Fault("internal", `the countdown was ${seen.join()}`);
+}
+
+async function timed(run: () => Promise<void>): Promise<number> {
+  const began = performance.now();
+  await run();
+  return performance.now() - began;
+}
