@@ -23,6 +23,8 @@ export interface ServerOptions {
   readonly plain?: Port | undefined;
   readonly tls?: (Port & Certificate) | undefined;
   readonly origins?: readonly string[] | "*" | undefined;
+  /** The names that it answers to; default any. */
+  readonly hosts?: readonly string[] | undefined;
   readonly authenticate?: Authenticate | undefined;
   readonly limits?: Partial<Limits>;
   readonly logger?: Logger;
@@ -59,6 +61,7 @@ export async function startServer(options: ServerOptions): Promise<Running> {
   type Data = NonNullable<typeof sockets.websocket.data>;
   const fetch = httpHandler<Bun.Server<Data>>(core, {
     origins,
+    hosts: options.hosts,
     websocket: sockets.upgrade,
     title: services.map(({ name }) => name).join(", "),
     version,

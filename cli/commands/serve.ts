@@ -37,6 +37,7 @@ export const spec: Spec = {
     keep: { value: "SECONDS", what: "calls are kept so long after their end (default 86400)", number: {} },
     drain: { value: "SECONDS", what: "running calls may take so long at the end (default 10)", number: {} },
     origin: { value: "ORIGIN", what: "pages of this origin may call, or * (default: its own)", multiple: true },
+    name: { value: "NAME", what: "it answers to this name besides those of this machine", multiple: true },
     "api-keys": { value: "FILE", what: 'callers show a key of this JSON file: {"key": "name", ...}' },
     jwks: { value: "URL", what: "callers show a JWT that is signed by one of these keys" },
     issuer: { value: "NAME", what: "of the JWT" },
@@ -84,6 +85,7 @@ export async function run({ args, screen, interrupt }: CommandContext): Promise<
       plain: ports.plain,
       tls: ports.tls && certificate && { ...ports.tls, ...certificate },
       origins,
+      hosts: hostsOf(hostname, args.texts("name")),
       authenticate,
       limits,
       logger: logger((args.text("log") ?? "recorded") as LogWhat, isJson, (line) => screen.note(line)),
@@ -114,6 +116,14 @@ export async function run({ args, screen, interrupt }: CommandContext): Promise<
 export function aborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();
   return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+}
+
+/** A server for this machine alone answers to its names alone: a page elsewhere must not reach it by a name of its own. */
+function hostsOf(hostname: string, names: readonly string[]): readonly string[] | undefined {
+  const isLoopback = hostname === "localhost" || hostname === "::1" || hostname.startsWith("127.");
+  if (!isLoopback && names.length === 0) return undefined;
+  const literal = hostname.includes(":") ? `[${hostname}]` : hostname;
+  return ["localhost", "127.0.0.1", "[::1]", literal, ...names];
 }
 
 function portsOf(args: Args): { plain: Port; tls: Port | undefined } {

@@ -13,9 +13,9 @@ export interface Wanted {
 /** @param thrown of `Bun.serve` */
 export function listenFault(thrown: unknown, { hostname, port, option }: Wanted): Fault {
   const { code, message = "" } = thrown as { code?: string; message?: string };
-  const isUdp = message.includes("UDP port");
+  const isUdp = isUdpTaken(thrown);
   const where = `port ${port}${isUdp ? " (UDP, for HTTP/3)" : ""} of ${hostname}`;
-  switch (isUdp && code === undefined ? "EADDRINUSE" : code) {
+  switch (isUdp ? "EADDRINUSE" : code) {
     case "EADDRINUSE":
       return new Fault("unavailable", `${where} is in use`, {
         retryable: false,
@@ -42,6 +42,12 @@ export function listenFault(thrown: unknown, { hostname, port, option }: Wanted)
     default:
       return new Fault("failed_precondition", `${where} cannot be opened: ${message}`, { cause: thrown });
   }
+}
+
+/** Bun 1.4.5 gives no code when only the UDP port of HTTP/3 cannot be had. */
+export function isUdpTaken(thrown: unknown): boolean {
+  const { code, message = "" } = thrown as { code?: string; message?: string };
+  return code === undefined && message.includes("UDP port");
 }
 
 /** @throws Fault `invalid_argument` for what cannot serve, `failed_precondition` when its time is over */

@@ -5,7 +5,7 @@
 import type { Limits } from "../contract/index.ts";
 import { Fault } from "../log/index.ts";
 import type { Certificate } from "./certificate.ts";
-import { checkCertificate, listenFault } from "./faults.ts";
+import { checkCertificate, isUdpTaken, listenFault } from "./faults.ts";
 import { type Address, choosesAlpn, speaksH2c, speaksQuic } from "./probe.ts";
 
 export interface ServeOptions<Data> {
@@ -65,7 +65,12 @@ export async function serve<Data>(options: ServeOptions<Data>): Promise<Served> 
   }
 }
 
-function open<Data>(options: ServeOptions<Data>, port: number, tls: Certificate | undefined): Bun.Server<Data> {
+function open<Data>(
+  options: ServeOptions<Data>,
+  port: number,
+  tls: Certificate | undefined,
+  tries = 5,
+): Bun.Server<Data> {
   const { hostname, fetch, websocket, limits, idleSeconds = 30 } = options;
   const common = {
     hostname,
@@ -85,6 +90,8 @@ function open<Data>(options: ServeOptions<Data>, port: number, tls: Certificate 
     const given = websocket ? { ...common, fetch, websocket } : { ...common, fetch };
     return Bun.serve<Data>(given as unknown as Bun.Serve.Options<Data>);
   } catch (thrown) {
+    // Any free port of TCP was asked for, and it was not free for UDP: another one will be.
+    if (port === 0 && tls && tries > 1 && isUdpTaken(thrown)) return open(options, port, tls, tries - 1);
     throw listenFault(thrown, { hostname, port, option: tls ? "--tls-port" : "--port" });
   }
 }

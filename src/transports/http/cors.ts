@@ -1,18 +1,10 @@
 /** Who may call from a browser (PROTOCOL.md §2.8): the own origin, and those that the operator allows. */
+import { isOwnOrigin, type Origins } from "../../wire/origin.ts";
 import { HttpFault } from "./fault.ts";
 
-/** Origins such as `https://app.example`, or `*` for all of them. */
-export type Origins = readonly string[] | "*";
-
-/**
- * Whether a page of this origin (RFC 6454 §6.2) may use the server. The own origin has the host of the
- * request; a server behind a proxy that ends TLS sees http, where the page has https.
- */
+/** Whether a page of this origin may use the server. */
 export function isAllowedOrigin(origin: string, request: Request, origins: Origins): "own" | "other" | undefined {
-  const slashes = origin.indexOf("://");
-  if (slashes !== -1 && origin.slice(slashes + 3) === request.headers.get("host")) {
-    if (origin.startsWith("https:") || request.url.startsWith("http:")) return "own";
-  }
+  if (isOwnOrigin(origin, request.headers.get("host"), request.url)) return "own";
   return origins === "*" || origins.includes(origin) ? "other" : undefined;
 }
 
@@ -24,6 +16,32 @@ export function refuseOrigin(origin: string): HttpFault {
     { hint: "allow the origin in the server's options" },
     { vary: "Origin" },
   );
+}
+
+/** Whether the beginning of a URL, `scheme://host:port`, names one of the hosts. What was right once is remembered. */
+export function hostCheck(hosts: readonly string[]): (base: string) => boolean {
+  const names = new Set(hosts.map((name) => name.toLowerCase()));
+  const known = new Set<string>();
+  return (base) => {
+    if (known.has(base)) return true;
+    const name = base
+      .slice(base.indexOf("://") + 3)
+      .replace(/:\d*$/, "")
+      .toLowerCase();
+    // RFC 6761 §6.3: names below localhost are this machine.
+    if (!names.has(name) && !(names.has("localhost") && name.endsWith(".localhost"))) return false;
+    if (known.size < KNOWN_BASES) known.add(base);
+    return true;
+  };
+}
+
+const KNOWN_BASES = 64;
+
+/** RFC 9110 §15.5.20 */
+export function misdirected(): HttpFault {
+  return new HttpFault(421, "permission_denied", "this server does not answer to that name", {
+    hint: "use localhost or its address, or allow the name in the server's options (--name)",
+  });
 }
 
 /** Fetch §3.3.3: without these a page of another origin sees nothing of the answer. */

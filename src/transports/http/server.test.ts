@@ -375,3 +375,18 @@ test("/ws and further addresses are handed on", async () => {
   expect((await problem(other.get("/ws"))).status).toBe(426);
   await other.stop();
 });
+
+test("a server that has its names answers to no other: a page cannot reach it by a name made to resolve to it", async () => {
+  const lab = await serve({ http: { hosts: ["localhost", "127.0.0.1"] } });
+  const { port } = new URL(lab.url);
+  const as = (host: string) => fetch(`${lab.url}/healthz`, { headers: { host } });
+  for (const host of [`127.0.0.1:${port}`, `LOCALHOST:${port}`, `app.localhost:${port}`, `127.0.0.1:${port}`]) {
+    expect([host, (await as(host)).status]).toEqual([host, 200]);
+  }
+  for (const host of ["evil.example", `127.0.0.1.evil.example:${port}`, `localhost.evil:${port}`]) {
+    const answer = await as(host);
+    expect([host, answer.status]).toEqual([host, 421]);
+    expect(((await answer.json()) as { hint: string }).hint).toContain("--name");
+  }
+  await lab.stop();
+});

@@ -4,16 +4,16 @@
  */
 import type { Credentials, Host } from "../../contract/index.ts";
 import { toFault } from "../../log/index.ts";
+import type { Origins } from "../../wire/origin.ts";
 import { Ask } from "./ask.ts";
 import { discardBody } from "./body.ts";
-import { allowOrigin, isAllowedOrigin, type Origins, preflight, refuseOrigin } from "./cors.ts";
+import { allowOrigin, hostCheck, isAllowedOrigin, misdirected, preflight, refuseOrigin } from "./cors.ts";
 import { HttpFault, notAllowed } from "./fault.ts";
 import { problem } from "./problem.ts";
 import { fixedTargets, type Handle, type Target, targetOf } from "./routes.ts";
 import { Web } from "./web.ts";
 
-export type { Origins } from "./cors.ts";
-export { isAllowedOrigin } from "./cors.ts";
+export type { Origins } from "../../wire/origin.ts";
 
 /** What is needed of `Bun.serve`'s server. */
 export interface HttpServer {
@@ -27,6 +27,11 @@ export type Answer = Response | undefined | Promise<Response | undefined>;
 export interface HttpOptions<S extends HttpServer = HttpServer> {
   /** Origins whose pages may use the server besides its own (default none). */
   readonly origins?: Origins;
+  /**
+   * The names that the server answers to, such as `localhost`; default any. A server for one machine names
+   * its own, or a page whose name is made to resolve to it (DNS rebinding) would be of its own origin.
+   */
+  readonly hosts?: readonly string[] | undefined;
   /** The transport's name for the log and the metrics (default `http`: the platform does not tell the version). */
   readonly via?: string;
   /** The listener's idle timeout in seconds: connections get it back after a stream or a held request (default 30). */
@@ -53,6 +58,7 @@ export function httpHandler<S extends HttpServer>(
   const via = options.via ?? "http";
   const origins = options.origins ?? [];
   const { urlChars } = host.limits;
+  const isHost = options.hosts && hostCheck(options.hosts);
   const targets = fixedTargets(web, options.title ?? "Backtalk", options.version ?? "0");
   const others = new Map(options.routes);
   if (options.websocket) others.set("/ws", needUpgrade(options.websocket));
@@ -125,6 +131,7 @@ export function httpHandler<S extends HttpServer>(
     const ask = new Ask(request, server, queryAt < 0 ? url.slice(start) : url.slice(start, queryAt), queryAt, via);
     try {
       if (url.length - start > urlChars) throw urlTooLong(urlChars);
+      if (isHost && !isHost(url.slice(0, start))) throw misdirected();
       const origin = request.headers.get("origin");
       return origin === null ? route(ask, server) : browser(ask, server, origin);
     } catch (thrown) {

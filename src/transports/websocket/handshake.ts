@@ -3,9 +3,7 @@ import type { Server } from "bun";
 import type { Credentials } from "../../contract/index.ts";
 import { type Code, Fault, toFault } from "../../log/index.ts";
 import { SUBPROTOCOL } from "../../wire/frame.ts";
-
-/** Origins such as `https://app.example` whose pages may connect, besides the own; or `*` for all. */
-export type Origins = readonly string[] | "*";
+import { isOwnOrigin, type Origins } from "../../wire/origin.ts";
 
 /** A refusal with its status; the rest of the statuses follow from the codes. */
 class Refusal extends Fault {
@@ -42,18 +40,11 @@ export function checkHandshake(request: Request, origins: Origins): void {
   }
   // RFC 6455 §10.2: only browsers send it, and their pages would act with what the user may do.
   const origin = headers.get("origin");
-  if (origin !== null && !isAllowedOrigin(origin, request, origins)) {
+  if (origin === null || origins === "*" || origins.includes(origin)) return;
+  if (!isOwnOrigin(origin, headers.get("host"), request.url)) {
     const hint = "allow the origin in the server's options";
     throw new Refusal(403, "permission_denied", `pages of ${origin.slice(0, 128)} may not use this server`, hint);
   }
-}
-
-/** The own origin has the host of the request; a server behind a proxy that ends TLS sees http, where the page has https. */
-function isAllowedOrigin(origin: string, request: Request, origins: Origins): boolean {
-  if (origins === "*" || origins.includes(origin)) return true;
-  const slashes = origin.indexOf("://");
-  const isOwn = slashes !== -1 && origin.slice(slashes + 3) === request.headers.get("host");
-  return isOwn && (origin.startsWith("https:") || request.url.startsWith("http:"));
 }
 
 export function credentialsOf(request: Request, server: Server<unknown>): Credentials {

@@ -3,12 +3,13 @@ import type { Server, ServerWebSocket, WebSocketHandler } from "bun";
 import type { Host } from "../../contract/index.ts";
 import { Fault } from "../../log/index.ts";
 import { CLOSE, SUBPROTOCOL } from "../../wire/frame.ts";
-import { checkHandshake, credentialsOf, type Origins, refuse } from "./handshake.ts";
+import type { Origins } from "../../wire/origin.ts";
+import { checkHandshake, credentialsOf, refuse } from "./handshake.ts";
 import { Hub } from "./hub.ts";
 import { Outbound } from "./outbound.ts";
 import { Socket } from "./socket.ts";
 
-export type { Origins } from "./handshake.ts";
+export type { Origins } from "../../wire/origin.ts";
 
 export interface WebSocketOptions {
   /** Whose pages may connect besides the own origin's (default: nobody's). Clients that are no browsers may always. */
