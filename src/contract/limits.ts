@@ -8,7 +8,7 @@ export interface Limits {
   readonly jsonDepth: number;
   /** Most characters of a request's target. */
   readonly urlChars: number;
-  /** Most bytes of header fields together. */
+  /** Most bytes of header fields together; the platform takes no more than 16 KiB, so only less has an effect. */
   readonly headerBytes: number;
   /** Most characters of an idempotency key. */
   readonly keyChars: number;

@@ -390,3 +390,13 @@ test("a server that has its names answers to no other: a page cannot reach it by
   }
   await lab.stop();
 });
+
+test("header fields above headerBytes are refused by the name of the limit", async () => {
+  const lab = await serve({ limits: { headerBytes: 2_000 } });
+  const ask = (chars: number) => fetch(`${lab.url}/healthz`, { headers: { "x-filler": "a".repeat(chars) } });
+  expect((await ask(1_000)).status).toBe(200);
+  const refused = await ask(2_500);
+  expect(refused.status).toBe(431);
+  expect(await refused.json()).toMatchObject({ code: "invalid_argument", limit: "headerBytes" });
+  await lab.stop();
+});
