@@ -4,8 +4,8 @@ import type { Member } from "../src/contract/index.ts";
 import type { AnyService } from "../src/core/core.ts";
 import type { Store } from "../src/log/index.ts";
 import type { Listener, Protocol } from "../src/net/serve.ts";
+import type { Running } from "../src/start.ts";
 import { VIAS, type Via } from "./connect.ts";
-import type { Running } from "./server.ts";
 import { labelled, type Style, table } from "./table.ts";
 
 export interface BannerOptions {

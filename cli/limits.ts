@@ -14,7 +14,7 @@ export function limitsOf(texts: readonly string[]): Partial<Limits> {
     const number = sizeOf(value);
     if (number === undefined) {
       throw new UsageError(
-        `--limit ${text}: a limit is a whole number, such as ${name}=${LIMITS[name as keyof Limits]}`,
+        `--limit ${text}: a limit is a whole number, also with k, M or G, such as ${name}=${LIMITS[name as keyof Limits]}`,
       );
     }
     limits[name] = number;
@@ -24,8 +24,8 @@ export function limitsOf(texts: readonly string[]): Partial<Limits> {
 
 /** A whole number; k, M and G are powers of 1024 for bytes as everywhere in `Limits`. */
 function sizeOf(text: string): number | undefined {
-  const match = /^(\d{1,15})([kMG]?)$/.exec(text);
+  const match = /^(\d{1,15})([kKMG]?)$/.exec(text);
   if (!match) return undefined;
-  const value = Number(match[1]) * 1024 ** ["", "k", "M", "G"].indexOf(match[2]!);
+  const value = Number(match[1]) * 1024 ** ["", "K", "M", "G"].indexOf(match[2]!.toUpperCase());
   return Number.isSafeInteger(value) ? value : undefined;
 }

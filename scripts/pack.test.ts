@@ -92,9 +92,31 @@ describe("the package", () => {
   test("its other exports load", async () => {
     const program = `
       import { service } from "backtalk";
-      import { createCore, memoryStore } from "backtalk/server";
-      console.log(typeof service, typeof createCore, typeof memoryStore);`;
-    expect(await run(project, [process.execPath, "-e", program])).toBe("function function function\n");
+      import { createClient } from "backtalk/client";
+      import { memoryStore, startServer } from "backtalk/server";
+      import { unary } from "backtalk";
+      import { z } from "zod";
+      const schema = z.object({ n: z.number() });
+      const own = service("own", {
+        double: unary({ input: schema, output: schema }, ({ n }) => ({ n: 2 * n })),
+        secret: unary({ input: schema, output: schema }, (input) => input),
+      });
+      const server = await startServer({
+        services: [own],
+        store: memoryStore(),
+        hostname: "127.0.0.1",
+        plain: { port: 0, isAsked: true },
+        authorize: (_, action) => action.name !== "own/secret",
+        deflate: true,
+        version: "1",
+      });
+      const client = createClient(server.listeners[0].url);
+      const refused = await client.own.secret({ n: 1 }).catch((fault) => fault.code);
+      console.log((await client.own.double({ n: 21 })).n, refused);
+      client.close();
+      await server.stop();
+      process.exit(0);`;
+    expect(await run(project, [process.execPath, "-e", program])).toBe("42 permission_denied\n");
     const inNode = `import("backtalk").then(({ service }) => console.log(typeof service))`;
     expect(await run(project, ["node", "-e", inNode])).toBe("function\n");
   }, 30_000);

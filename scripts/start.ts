@@ -8,7 +8,6 @@ import { explain } from "../cli/exit.ts";
 import { catchInterrupt } from "../cli/interrupt.ts";
 import { logger } from "../cli/log.ts";
 import { Screen } from "../cli/screen.ts";
-import { type Running, startServer } from "../cli/server.ts";
 import { openStore } from "../cli/store.ts";
 import { table } from "../cli/table.ts";
 import { trustOf } from "../cli/trust.ts";
@@ -18,6 +17,7 @@ import packageJson from "../package.json";
 import { ANONYMOUS, type Peer } from "../src/contract/index.ts";
 import { Fault } from "../src/log/index.ts";
 import { developmentCertificate } from "../src/net/certificate.ts";
+import { type Running, startServer } from "../src/start.ts";
 
 const root = resolve(import.meta.dir, "..");
 const directory = join(root, ".backtalk");

@@ -2,7 +2,7 @@
 import { newKey } from "../../src/client/call.ts";
 import { Session } from "../../src/client/session.ts";
 import { upload } from "../../src/client/upload.ts";
-import { ANONYMOUS, type Call } from "../../src/contract/index.ts";
+import { ANONYMOUS, type Call, type CallState } from "../../src/contract/index.ts";
 import { type Cursor, Fault } from "../../src/log/index.ts";
 import type { Args, Spec } from "../args.ts";
 import type { CommandContext } from "../command.ts";
@@ -86,6 +86,7 @@ export async function run({ args, screen, interrupt, stdin }: CommandContext): P
     const progressed: { cursor: Cursor | undefined } = { cursor: undefined };
     const wait = args.number("wait");
     const timer = wait === undefined ? undefined : setTimeout(() => leave.abort(WAITED), wait * 1000);
+    const asking = hasItems || isAsync ? undefined : setTimeout(() => void refuseItems(session, leave), 700);
     const sending = hasItems ? upload(session, readItems(given!, stdin)) : undefined;
     try {
       if (isAsync) {
@@ -100,6 +101,7 @@ export async function run({ args, screen, interrupt, stdin }: CommandContext): P
       return OK;
     } catch (thrown) {
       if (!leave.signal.aborted) throw thrown;
+      if (leave.signal.reason instanceof UsageError) throw leave.signal.reason;
       if (leave.signal.reason === WAITED && session.id !== undefined) {
         await screen.print(addressOf(session.id));
         return OK;
@@ -108,6 +110,7 @@ export async function run({ args, screen, interrupt, stdin }: CommandContext): P
       return DETACHED;
     } finally {
       clearTimeout(timer);
+      clearTimeout(asking);
       interrupt.removeEventListener("abort", onInterrupt);
     }
   }
@@ -115,6 +118,22 @@ export async function run({ args, screen, interrupt, stdin }: CommandContext): P
   function addressOf(id: string | undefined): string {
     if (id === undefined) throw new Fault("unimplemented", `${to} does not record its calls`);
     return `${url}/calls/${id}`;
+  }
+}
+
+/** A method that waits for items which nobody is going to send would wait for ever: only its call can tell. */
+async function refuseItems(session: Session, leave: AbortController): Promise<void> {
+  try {
+    await session.use(async (exchange) => {
+      const state = (await exchange.state()) as CallState;
+      if (state.state !== "running" || !state.received || state.received.items > 0 || state.received.ended) return;
+      await exchange.cancel();
+      leave.abort(
+        new UsageError(`${state.method} takes a stream of items`, "give them with --items: a JSON array, @FILE or -"),
+      );
+    });
+  } catch {
+    // The call itself tells what is wrong.
   }
 }
 

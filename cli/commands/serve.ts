@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import packageJson from "../../package.json";
 import { type Certificate, developmentCertificate } from "../../src/net/certificate.ts";
+import { type Port, type Running, startServer } from "../../src/start.ts";
 import type { Args, Spec } from "../args.ts";
 import { authOf } from "../auth.ts";
 import { banner } from "../banner.ts";
@@ -10,7 +11,6 @@ import { OK, UsageError } from "../exit.ts";
 import { limitsOf } from "../limits.ts";
 import { loadServices } from "../load.ts";
 import { LOGS, type LogWhat, logger } from "../log.ts";
-import { type Port, type Running, startServer } from "../server.ts";
 import { DEFAULT_STORE, openStore } from "../store.ts";
 
 const PORT = 4400;

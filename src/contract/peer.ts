@@ -108,6 +108,8 @@ export interface AppendedItems {
 export interface Wait {
   /** Hold the answer until there is something after this cursor, or the call has ended. */
   readonly after?: Cursor;
+  /** With `after`, of a call whose caller streams: or until it has received another number of items. */
+  readonly received?: number;
   /** For at most so long. */
   readonly waitMs?: number;
   readonly signal?: AbortSignal;

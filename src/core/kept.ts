@@ -10,7 +10,7 @@ import {
   type ReadAt,
   type Store,
 } from "../log/index.ts";
-import { type Context, callLog, type EndRecord, findLog, type OpenRecord } from "./context.ts";
+import { type Context, callLog, type EndRecord, findLog, inputLog, type OpenRecord } from "./context.ts";
 import { endFrom, endOf } from "./ending.ts";
 import { foldUpTo, readFolded } from "./fold.ts";
 import { hold } from "./hold.ts";
@@ -65,7 +65,7 @@ export class Kept implements Exchange {
       const most = this.#context.limits.waitMs;
       // With a place until there is something after it, else until the end.
       const isNew = (page: Page) => page.ended || (wait.after !== undefined && page.events.length > 0);
-      await hold(this.#store, info, { ...wait, waitMs: Math.min(wait.waitMs, most) }, isNew);
+      await this.#hold(info, { ...wait, waitMs: Math.min(wait.waitMs, most) }, isNew);
       info = await this.#info();
     }
     return this.#stateOf(info);
@@ -86,6 +86,23 @@ export class Kept implements Exchange {
     const info = await this.#info();
     if (info.last && isEnd(info.last.kind)) return;
     await endFrom(this.#context, this.#store, info, new Fault("cancelled", "the call was cancelled"));
+  }
+
+  /** Until the call's log has something new, or, where the caller says how many items it knows of, the log of its items. */
+  async #hold(info: LogInfo, wait: Wait, isNew: (page: Page) => boolean): Promise<void> {
+    if (wait.after === undefined || wait.received === undefined) return hold(this.#store, info, wait, isNew);
+    const inputs = await findLog(this.#store, inputLog(this.id));
+    if (!inputs || (await receivedOf(this.#store, this.id))?.items !== wait.received) return;
+    const first = new AbortController();
+    const signal = wait.signal ? AbortSignal.any([wait.signal, first.signal]) : first.signal;
+    const either = { ...wait, signal };
+    const holds = [
+      hold(this.#store, info, either, isNew),
+      hold(this.#store, inputs, either, (page) => page.events.length > 0 || page.ended),
+    ];
+    await Promise.race(holds);
+    first.abort();
+    await Promise.all(holds);
   }
 
   async #info(): Promise<LogInfo> {

@@ -60,7 +60,17 @@ export interface FaultJson {
 
 const RETRYABLE: ReadonlySet<Code> = new Set(["unavailable", "resource_exhausted", "aborted", "deadline_exceeded"]);
 
+/** The same in every copy of this module: a program may have two, one of them in the client's bundle. */
+const BRAND = Symbol.for("backtalk.fault");
+
 export class Fault extends Error {
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    // biome-ignore lint/complexity/noThisInStatic: classes made of this one inherit this, and are told apart as usual
+    if (this !== Fault) return Function.prototype[Symbol.hasInstance].call(this, value);
+    return typeof value === "object" && value !== null && BRAND in value;
+  }
+
+  readonly [BRAND] = true;
   override readonly name = "Fault";
   readonly code: Code;
   readonly retryable: boolean;

@@ -37,7 +37,11 @@ export function parseClientMessage(text: string, limits: ParseLimits): ClientMes
   const { type } = object;
   if (typeof type !== "string") return bad("type", "must be text");
   // Own members only: `type` comes from outside.
-  if (!Object.hasOwn(FORMS, type)) return bad("type", `is not known: ${type.slice(0, 32)}`);
+  if (!Object.hasOwn(FORMS, type)) {
+    // Of a newer client: what it waits for under this id must not wait for ever.
+    const id = isId(object["id"]) ? object["id"] : undefined;
+    return { ...bad("type", `is not known: ${type.slice(0, 32)}`), isOpening: true, ...(id !== undefined && { id }) };
+  }
   const form = FORMS[type as ClientMessage["type"]];
   const hasId = "id" in form;
   const id = hasId && isId(object["id"]) ? object["id"] : undefined;

@@ -22,7 +22,7 @@ describe("imports", () => {
     [/^src\/stores\//, /^src\/(contract|log|wire|net)\//],
     [/^src\/client\//, /^src\/((contract|log|wire)\/|transports\/\w+\/client[\w-]*\.ts$)/],
     [/^src\/index\.ts$/, /^src\/(contract|log)\//],
-    [/^src\/server\.ts$/, /^src\/(core|contract|log|stores|net|transports)\//],
+    [/^src\/(server|start|create)\.ts$/, /^src\/((core|contract|log|stores|net|transports)\/|(start|create)\.ts$)/],
   ];
 
   test("point one way", () => {

@@ -92,8 +92,11 @@ export async function handleOf(web: Web, ask: Ask, exchange: Exchange): Promise<
   if (state.state === "running" || !waited) {
     return stateResponse(web, state, 202, { ...headers, "preference-applied": applied }, null);
   }
-  const value = await exchange.result();
-  return plainResponse(exchange, value, ask);
+  try {
+    return plainResponse(exchange, await exchange.result(), ask);
+  } catch (thrown) {
+    return callProblem(ask, exchange, thrown);
+  }
 }
 
 const JSON_TYPES = [JSON_TYPE] as const;

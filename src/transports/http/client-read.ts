@@ -166,6 +166,7 @@ function closed({ reason = "closed", retryAfterMs, fault }: Close): Fault {
 
 function sleep({ clock }: Requester, ms: number, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve) => {
+    if (signal?.aborted) return resolve();
     const done = (): void => {
       stop();
       signal?.removeEventListener("abort", done);

@@ -53,7 +53,7 @@ export async function streamEvents(
   if (isOver || ask.signal.aborted) {
     abort.abort();
     await pages.return?.();
-    return new Response(null, { status: 204, headers: fields });
+    return new Response(null, { status: 204, headers: { ...fields, "cache-control": "no-store" } });
   }
   const reading: Reading = { pages, first, abort };
   const stream = new EventStream(web.streams, ask, format, reading);
@@ -72,13 +72,15 @@ export async function streamEvents(
 async function readPage(web: Web, ask: Ask, exchange: Exchange, from: Place): Promise<Response> {
   const wait = web.held.secondsOf(ask.prefer().wait);
   let page = await onePage(web, exchange, from);
-  const verdict = page.verdict!;
-  count(web, verdict);
+  let verdict = page.verdict!;
   let isHeld = false;
   if (wait > 0 && page.events.length === 0 && !page.ended && verdict.verdict === "recovered" && !ask.isHead) {
     isHeld = true;
     page = (await web.held.hold(ask, (signal) => nextPage(web, exchange, page, wait, signal))) ?? page;
+    // Trimmed or made anew while the request was held: the reader is told, as of the place that it asked for.
+    if (page.verdict && page.verdict.verdict !== "recovered") verdict = { ...page.verdict, from };
   }
+  count(web, verdict);
   const etag = `${page.cursor}${page.ended ? ".e" : page.more ? ".m" : ""}`;
   const headers: Record<string, string> = {
     ...ask.answerHeaders(),
@@ -113,7 +115,10 @@ async function nextPage(
   signal.addEventListener("abort", stop, { once: true });
   try {
     const at = { from: empty.cursor, follow: true, signal: abort.signal, pageBytes: pageBytes(web) };
-    for await (const page of exchange.read(at)) if (page.events.length > 0 || page.ended) return page;
+    for await (const page of exchange.read(at)) {
+      const isLost = page.verdict !== undefined && page.verdict.verdict !== "recovered";
+      if (page.events.length > 0 || page.ended || isLost) return page;
+    }
     return undefined;
   } finally {
     clearTimeout(timer);

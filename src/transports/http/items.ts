@@ -58,7 +58,10 @@ export async function appendBody(
   if (type === JSON_TYPE && !isUntyped) {
     const text = await readText(ask.request, limits.bodyBytes);
     const items = text === "" ? [] : parseJson(text, limits.jsonDepth, "body");
-    if (!Array.isArray(items)) throw new Fault("invalid_argument", "the body must be an array of items");
+    if (!Array.isArray(items))
+      throw new Fault("invalid_argument", "the body must be an array of items", {
+        hint: "this method takes a stream of items: send a JSON array, or an item a line as application/x-ndjson",
+      });
     await append(items, end);
     return last!;
   }

@@ -102,12 +102,8 @@ const POST = {
 function target(handlers: Readonly<Record<string, Handle>>, isPublic = false): Target {
   const all = new Map(Object.entries(handlers));
   const get = all.get("GET");
-  if (get) {
-    all.set("HEAD", async (ask) => {
-      const { status, headers } = await get(ask);
-      return new Response(null, { status, headers });
-    });
-  }
+  // The platform sends the length and leaves the body out (RFC 9110 §9.3.2).
+  if (get) all.set("HEAD", get);
   return { handlers: all, allow: [...all.keys(), "OPTIONS"].join(", "), isPublic };
 }
 

@@ -9,19 +9,21 @@ import type { Web } from "./web.ts";
 export async function getState(web: Web, ask: Ask, id: string): Promise<Response> {
   const exchange = await attach(web, ask, id);
   const wait = ask.isHead ? 0 : web.held.secondsOf(ask.prefer().wait);
-  const known = ask.header("if-none-match");
+  const tag = ask.header("if-none-match");
+  const isTagged = tag !== null;
   let state = (await exchange.state()) as CallState;
   // With a tag: until it changes. Without: until the end.
-  const isHeld = wait > 0 && state.state === "running" && (known === null || hasEtag(known, tagOf(state)));
+  const isHeld = wait > 0 && state.state === "running" && (!isTagged || hasEtag(tag, tagOf(state)));
   if (isHeld) {
-    const { cursor } = state;
+    const { cursor, received } = state;
+    const known = { after: cursor, ...(received && { received: received.items }) };
     state = await web.held.hold(ask, async (signal) => {
       const waitMs = wait * 1000;
-      return (await exchange.state({ waitMs, signal, ...(known !== null && { after: cursor }) })) as CallState;
+      return (await exchange.state({ waitMs, signal, ...(isTagged && known) })) as CallState;
     });
   }
   const headers = { ...ask.answerHeaders(), ...(isHeld && { "preference-applied": `wait=${wait}` }) };
-  return stateResponse(web, state, 200, headers, known);
+  return stateResponse(web, state, 200, headers, tag);
 }
 
 /** `DELETE /calls/{id}` */

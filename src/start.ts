@@ -1,13 +1,13 @@
 /** Puts a server together: services, store, core, the transports' handlers, listeners. */
-import type { Authenticate, Limits } from "../src/contract/index.ts";
-import type { AnyService, Core } from "../src/core/core.ts";
-import type { Logger } from "../src/core/options.ts";
-import { Fault, type Store } from "../src/log/index.ts";
-import type { Certificate } from "../src/net/certificate.ts";
-import { type Listener, type Served, serve } from "../src/net/serve.ts";
-import { createCore } from "../src/server.ts";
-import { httpHandler } from "../src/transports/http/server.ts";
-import { websocketHandler } from "../src/transports/websocket/server.ts";
+import type { Authenticate, Authorize, Limits } from "./contract/index.ts";
+import type { AnyService, Core } from "./core/core.ts";
+import type { Logger } from "./core/options.ts";
+import { createCore } from "./create.ts";
+import { Fault, type Store } from "./log/index.ts";
+import type { Certificate } from "./net/certificate.ts";
+import { type Listener, type Served, serve } from "./net/serve.ts";
+import { httpHandler } from "./transports/http/server.ts";
+import { websocketHandler } from "./transports/websocket/server.ts";
 
 export interface Port {
   /** 0 takes a free one. */
@@ -26,6 +26,10 @@ export interface ServerOptions {
   /** The names that it answers to; default any. */
   readonly hosts?: readonly string[] | undefined;
   readonly authenticate?: Authenticate | undefined;
+  /** What a caller may; default everything, but only its own calls. */
+  readonly authorize?: Authorize | undefined;
+  /** permessage-deflate for messages of more than 1,024 characters (RFC 7692; default false). */
+  readonly deflate?: boolean;
   readonly limits?: Partial<Limits>;
   readonly logger?: Logger;
   /** How long running calls may take to finish at the end, in milliseconds. */
@@ -48,16 +52,29 @@ export interface Running {
 
 /** @throws Fault when a port cannot be opened; the store is closed then */
 export async function startServer(options: ServerOptions): Promise<Running> {
-  const { services, store, authenticate, limits, logger, drainMs, keepMs, origins = [], version } = options;
+  const {
+    services,
+    store,
+    authenticate,
+    authorize,
+    deflate = false,
+    limits,
+    logger,
+    drainMs,
+    keepMs,
+    origins = [],
+    version,
+  } = options;
   const core = createCore(services, {
     store,
     ...(authenticate && { authenticate }),
+    ...(authorize && { authorize }),
     ...(limits && { limits }),
     ...(logger && { logger }),
     ...(drainMs !== undefined && { drainMs }),
     ...(keepMs !== undefined && { retention: { callMs: keepMs } }),
   });
-  const sockets = websocketHandler(core, { origins });
+  const sockets = websocketHandler(core, { origins, deflate });
   type Data = NonNullable<typeof sockets.websocket.data>;
   const fetch = httpHandler<Bun.Server<Data>>(core, {
     origins,
