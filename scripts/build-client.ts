@@ -1,6 +1,7 @@
 /**
- * Builds what npm gets of `backtalk/client`: `dist/client.js` (one ES module for browsers, Node, Deno and Bun)
- * and the declarations of every entry in `dist/types`. Prints the size. `bun scripts/build-client.ts [DIR]`
+ * Builds what npm gets of `backtalk/client`: `dist/client.js` (one ES module for browsers, Node, Deno and Bun,
+ * readable where an error shows its lines), `dist/client.min.js` (the same for a page without a bundler), and
+ * the declarations of every entry in `dist/types`. Prints the size. `bun scripts/build-client.ts [DIR]`
  */
 import { readdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
@@ -10,6 +11,7 @@ const root = resolve(import.meta.dir, "..");
 
 export interface ClientBuild {
   readonly file: string;
+  /** Sizes of the minified one. */
   readonly bytes: number;
   readonly gzip: number;
   readonly brotli: number;
@@ -20,12 +22,16 @@ export interface ClientBuild {
 /** @throws Error when the build fails, or needs something that a browser has not */
 export async function buildClient(dist = join(root, "dist")): Promise<ClientBuild> {
   const modules: string[] = [];
-  const result = await Bun.build({
+  const common = {
     entrypoints: [join(root, "src/client/index.ts")],
     outdir: dist,
-    naming: "client.js",
-    target: "browser",
-    format: "esm",
+    target: "browser" as const,
+    format: "esm" as const,
+  };
+  await Bun.build({ ...common, naming: "client.js" });
+  const result = await Bun.build({
+    ...common,
+    naming: "client.min.js",
     minify: true,
     plugins: [
       {
@@ -77,6 +83,6 @@ if (import.meta.main) {
   const { file, bytes, gzip, brotli } = await buildClient(dist);
   const types = await buildTypes(dist);
   const kB = (n: number) => `${(n / 1000).toFixed(1)} kB`;
-  console.log(`${file}: ${kB(bytes)}, ${kB(gzip)} gzip, ${kB(brotli)} brotli`);
+  console.log(`${file}: minified ${kB(bytes)}, ${kB(gzip)} gzip, ${kB(brotli)} brotli`);
   console.log(`${join(dist, "types")}: ${types} declarations`);
 }

@@ -17,6 +17,6 @@ const contract = await Bun.build({
 });
 const types = await buildTypes(dist);
 const kB = (n: number) => `${(n / 1000).toFixed(1)} kB`;
-console.log(`dist/client.js  ${kB(bytes)}, ${kB(gzip)} gzip, ${kB(brotli)} brotli`);
+console.log(`dist/client.js  minified ${kB(bytes)}, ${kB(gzip)} gzip, ${kB(brotli)} brotli`);
 console.log(`dist/index.js   ${kB(contract.outputs[0]!.size)}`);
 console.log(`dist/types      ${types} declarations`);

@@ -49,6 +49,7 @@ export interface HandlerCall<Progress = never> {
   /** Undefined when the call is not recorded. */
   readonly id: string | undefined;
   readonly method: string;
+  /** After a restart only its id is left: scopes and claims are not kept. */
   readonly principal: Principal;
   /** 1, and one more for each restart. */
   readonly attempt: number;

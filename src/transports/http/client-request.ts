@@ -212,7 +212,7 @@ export function broken(error: unknown, signal?: AbortSignal): Fault {
   if (signal?.aborted) return abortFault(signal);
   return new Fault("unavailable", "the connection to the server failed", {
     cause: error,
-    hint: "is the server's address right, is it running, and does it allow this origin?",
+    hint: "is the address right (http or https, and the port), is the server running, and does it allow this page's origin?",
   });
 }
 

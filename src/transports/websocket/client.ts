@@ -239,7 +239,7 @@ class Line {
     if (code === 4401 && this.#isKnown) return this.#broken("the credential has expired", last, { close: "expired" });
     if (code === 1009) return tooLarge();
     if (last && (code === 4401 || code === 1008 || last.detail?.["close"] !== undefined)) return last;
-    return this.#broken(`the socket was closed: ${code} ${reason}`, last);
+    return this.#broken(`the socket was closed: ${code}${reason && ` ${reason}`}`, last);
   }
 
   #broken(
