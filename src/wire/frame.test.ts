@@ -35,6 +35,7 @@ describe("messages of a client", () => {
     ["null", "null", { path: "" }],
     ["no type", {}, { path: "type" }],
     ["an unknown type", { type: "toString" }, { path: "type" }],
+    ["an unknown type of a newer client", { type: "later", id: 3 }, { path: "type", id: 3, isOpening: true }],
     ["a type of the prototype", '{"type":"__proto__"}', { path: "type" }],
     ["no id", { type: "leave" }, { path: "id" }],
     ["a negative id", { type: "leave", id: -1 }, { path: "id" }],

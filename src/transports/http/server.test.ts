@@ -400,3 +400,33 @@ test("header fields above headerBytes are refused by the name of the limit", asy
   expect(await refused.json()).toMatchObject({ code: "invalid_argument", limit: "headerBytes" });
   await lab.stop();
 });
+
+describe("what a caller is told of a call that it holds on to", () => {
+  test("a held state answers when items of the caller come: its tag has changed", async () => {
+    const opened = await lab.post("/lab/sum", undefined, { prefer: "respond-async" });
+    const path = opened.headers.get("location")!;
+    const etag = (await lab.get(path)).headers.get("etag")!;
+    const held = lab.get(path, { "if-none-match": etag, prefer: "wait=60" });
+    await until(() => lab.metric("backtalk_held_polls") === 1);
+    expect((await lab.post(`${path}/items`, [{ n: 5 }])).status).toBe(200);
+    const answer = await held;
+    expect(answer.status).toBe(200);
+    expect(answer.headers.get("etag")).not.toBe(etag);
+    expect(await answer.json()).toMatchObject({ state: "running", received: { items: 1, ended: false } });
+    await lab.post(`${path}/items?end=true`, []);
+  });
+
+  test("a fault that came within the wait says where the call is", async () => {
+    const answer = await lab.post("/lab/broken", {}, { prefer: "respond-async, wait=30" });
+    expect(answer.status).toBe(500);
+    expect(answer.headers.get("location")).toMatch(/^\/calls\/c[0-9a-z]{26}$/);
+  });
+
+  test("HEAD has the length of what GET answers", async () => {
+    const target = `/lab/double?input=${encodeURIComponent('{"n":21}')}`;
+    const got = await lab.get(target);
+    const head = await lab.get(target, {}, { method: "HEAD" });
+    expect([head.status, head.headers.get("content-length")]).toEqual([200, got.headers.get("content-length")]);
+    expect(await head.text()).toBe("");
+  });
+});
