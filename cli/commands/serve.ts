@@ -98,6 +98,9 @@ export async function run({ args, screen, interrupt }: CommandContext): Promise<
     throw thrown;
   }
   for (const line of running.moved) screen.note(line);
+  if (!isLoopback(hostname) && !authenticate) {
+    screen.note("Whoever reaches this machine may call: --api-keys or --jwks asks who they are.");
+  }
   for (const { url, missing } of running.listeners) {
     if (missing.length > 0) screen.note(`${url} does not speak ${missing.join(", ")} on this machine`);
   }
@@ -118,10 +121,13 @@ export function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
 }
 
+function isLoopback(hostname: string): boolean {
+  return hostname === "localhost" || hostname === "::1" || hostname.startsWith("127.");
+}
+
 /** A server for this machine alone answers to its names alone: a page elsewhere must not reach it by a name of its own. */
 function hostsOf(hostname: string, names: readonly string[]): readonly string[] | undefined {
-  const isLoopback = hostname === "localhost" || hostname === "::1" || hostname.startsWith("127.");
-  if (!isLoopback && names.length === 0) return undefined;
+  if (!isLoopback(hostname) && names.length === 0) return undefined;
   const literal = hostname.includes(":") ? `[${hostname}]` : hostname;
   return ["localhost", "127.0.0.1", "[::1]", literal, ...names];
 }

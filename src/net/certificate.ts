@@ -49,7 +49,7 @@ export async function developmentCertificate(options: DevelopmentOptions = {}): 
   if (kept) return { ...kept, path, isNew: false };
   const made = makeCertificate(wanted, now());
   try {
-    await mkdir(directory, { recursive: true });
+    await mkdir(directory, { recursive: true, mode: 0o700 });
     await replace(both, made.key + made.cert, 0o600);
     await replace(path, made.cert, 0o644);
   } catch (cause) {

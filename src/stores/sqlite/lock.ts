@@ -16,7 +16,8 @@ import { codeOf, sqliteFault } from "./fault.ts";
 export function takeLock(path: string): () => void {
   let db: Database | undefined;
   try {
-    mkdirSync(dirname(path), { recursive: true });
+    // Payloads are in the file: a folder that is made for it is for its owner alone.
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     db = new Database(`${path}-lock`, { create: true, readwrite: true });
     db.run("begin exclusive");
   } catch (thrown) {
