@@ -18,7 +18,7 @@ export interface ServeOptions<Data> {
   readonly fetch: (request: Request, server: Bun.Server<Data>) => Response | undefined | Promise<Response | undefined>;
   readonly websocket?: Bun.WebSocketHandler<Data>;
   readonly limits: Pick<Limits, "bodyBytes" | "callBytes">;
-  /** After how many seconds a quiet connection is closed (default 30, at most 255; streams ask for more). */
+  /** After how many seconds a quiet connection is closed (default 60, the same as the HTTP handler gives back after a stream; at most 255; streams ask for more). */
   readonly idleSeconds?: number;
   /** How long a listener may take to prove what it speaks, in milliseconds (default 2,000). */
   readonly probeMs?: number;
@@ -71,7 +71,7 @@ function open<Data>(
   tls: Certificate | undefined,
   tries = 5,
 ): Bun.Server<Data> {
-  const { hostname, fetch, websocket, limits, idleSeconds = 30 } = options;
+  const { hostname, fetch, websocket, limits, idleSeconds = 60 } = options;
   const common = {
     hostname,
     port,

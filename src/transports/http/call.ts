@@ -172,6 +172,8 @@ function safeResponse(ask: Ask, value: unknown, cacheControl: string): Response 
   const headers: Record<string, string> = {
     etag: `"${tag}"`,
     "cache-control": cacheControl,
+    // Also to who sent no Origin: what a cache keeps of it must not be given to a page (Fetch, CORS and caches).
+    vary: "Origin",
     ...ask.answerHeaders(),
   };
   if (hasEtag(ask.header("if-none-match"), tag)) return new Response(null, { status: 304, headers });

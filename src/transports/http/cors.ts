@@ -48,7 +48,7 @@ export function misdirected(): HttpFault {
 export function allowOrigin(response: Response, origin: string): Response {
   const { headers } = response;
   headers.set("access-control-allow-origin", origin);
-  headers.append("vary", "Origin");
+  headers.set("vary", "Origin");
   headers.set("access-control-expose-headers", EXPOSED);
   return response;
 }

@@ -426,6 +426,8 @@ describe("what a caller is told of a call that it holds on to", () => {
     const target = `/lab/double?input=${encodeURIComponent('{"n":21}')}`;
     const got = await lab.get(target);
     const head = await lab.get(target, {}, { method: "HEAD" });
+    // What a cache keeps of an answer to nobody must not be given to a page.
+    expect(got.headers.get("vary")).toBe("Origin");
     expect([head.status, head.headers.get("content-length")]).toEqual([200, got.headers.get("content-length")]);
     expect(await head.text()).toBe("");
   });

@@ -34,7 +34,7 @@ export interface HttpOptions<S extends HttpServer = HttpServer> {
   readonly hosts?: readonly string[] | undefined;
   /** The transport's name for the log and the metrics (default `http`: the platform does not tell the version). */
   readonly via?: string;
-  /** The listener's idle timeout in seconds: connections get it back after a stream or a held request (default 30). */
+  /** The listener's idle timeout in seconds: connections get it back after a stream or a held request (default 60). */
   readonly idleSeconds?: number;
   /** Gets the requests for `/ws` whose origin is allowed; gives nothing when the connection was upgraded. */
   readonly websocket?: (request: Request, server: S) => Answer;
