@@ -5,7 +5,7 @@ import type { AnyService } from "../src/core/core.ts";
 import type { Store } from "../src/log/index.ts";
 import type { Listener, Protocol } from "../src/net/serve.ts";
 import type { Running } from "../src/start.ts";
-import { VIAS, type Via } from "./connect.ts";
+import { HTTP_VIAS, type Via } from "./connect.ts";
 import { labelled, type Style, table } from "./table.ts";
 
 export interface BannerOptions {
@@ -29,13 +29,24 @@ export function banner(options: BannerOptions, style: Style): string[] {
     ...labelled("callers", hasAuth ? "have to prove who they are" : "are not asked who they are", style),
     ...(certificate === undefined ? [] : labelled("certificate", `for development: ${certificate}`, style)),
     "",
-    ...table(["TRANSPORT", "ADDRESS"], transportRows(listeners), style),
+    ...table(["TRANSPORT", "ADDRESS"], [...transportRows(listeners), ...partRows(running)], style),
   ];
+}
+
+function partRows({ addresses }: Running): string[][] {
+  const vias = [...new Set(addresses.map(({ via }) => via))];
+  return vias.map((via) => [
+    via,
+    addresses
+      .filter((each) => each.via === via)
+      .map(({ url }) => friendly(url))
+      .join("  "),
+  ]);
 }
 
 /** Where each transport is reached; one that a listener was not seen to speak is not there. */
 export function transportRows(listeners: readonly Listener[]): string[][] {
-  return VIAS.map((via) => {
+  return HTTP_VIAS.map((via) => {
     const urls = listeners.filter(({ protocols }) => speaks(via, protocols)).map((each) => addressOf(via, each));
     return [via, urls.length === 0 ? "not spoken here" : urls.join("  ")];
   });

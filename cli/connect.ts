@@ -8,6 +8,7 @@ import { websocketPeer } from "../src/transports/websocket/client.ts";
 import type { Args, Option } from "./args.ts";
 import { UsageError } from "./exit.ts";
 import type { Screen } from "./screen.ts";
+import { viaOf } from "./target.ts";
 import { tracer } from "./trace.ts";
 import { type Trust, trustOf } from "./trust.ts";
 import { durationText } from "./values.ts";
@@ -16,6 +17,9 @@ interface HttpWay {
   readonly mode: HttpMode;
   readonly protocol?: "http1.1" | "http2" | "http3";
 }
+
+/** A transport that is no HTTP: makes a peer of an address. @throws UsageError */
+export type OtherWay = (url: string, options: ConnectOptions) => { readonly peer: Peer; readonly close: () => void };
 
 /** Every name of `--via`. */
 const WAYS = {
@@ -26,10 +30,12 @@ const WAYS = {
   "long-poll": { mode: "long-poll" },
   poll: { mode: "poll" },
   websocket: "websocket",
-} as const satisfies Record<string, HttpWay | "websocket">;
+} as const satisfies Record<string, HttpWay | "websocket" | OtherWay>;
 
 export type Via = keyof typeof WAYS;
 export const VIAS = Object.keys(WAYS) as readonly Via[];
+/** Those that the HTTP listeners speak. */
+export const HTTP_VIAS = VIAS.filter((via) => typeof WAYS[via] !== "function");
 
 /** Options of every command that talks to a server. */
 export const CONNECT_OPTIONS: Readonly<Record<string, Option>> = {
@@ -83,7 +89,8 @@ export function connect(url: string, options: ConnectOptions): Connection {
 /** The bare transport, which comes back from nothing by itself. */
 export function peerOf(url: string, options: ConnectOptions): { readonly peer: Peer; readonly close: () => void } {
   const { via, token, apiKey, trust, trace } = options;
-  const way: HttpWay | "websocket" = WAYS[via];
+  const way = WAYS[via] as HttpWay | "websocket" | OtherWay;
+  if (typeof way === "function") return way(url, options);
   const shared = {
     url,
     ...(token !== undefined && { token }),
@@ -132,7 +139,7 @@ export function connectArgs(url: string, args: Args, screen: Screen): Connection
     : undefined;
   for (const note of trust.notes) trace?.("*", note);
   return connect(url, {
-    via: (args.text("via") ?? "http1") as Via,
+    via: (args.text("via") ?? viaOf(url) ?? "http1") as Via,
     token: args.text("token") ?? process.env["BACKTALK_TOKEN"],
     apiKey: args.text("api-key") ?? process.env["BACKTALK_API_KEY"],
     trust,

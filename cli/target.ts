@@ -4,6 +4,7 @@ import { UsageError } from "./exit.ts";
 /** The address of a server, without a slash at its end: `localhost:4400` is `http://localhost:4400`. @throws UsageError */
 export function serverUrl(text: string): string {
   const hint = "write it as host:port, http://host:port or https://host:port";
+  if (OTHER.test(text)) return text;
   const full = /^[a-z][a-z0-9+.-]*:\/\//i.test(text)
     ? text
     : `http://${text.startsWith(":") ? `localhost${text}` : text}`;
@@ -20,6 +21,16 @@ export function serverUrl(text: string): string {
     throw new UsageError("the address holds credentials", "give them by --token or BACKTALK_TOKEN");
   }
   return `${url.origin}${url.pathname.replace(/\/+$/, "")}`;
+}
+
+/** Addresses of transports that are no HTTP: they say themselves what is wrong with one. */
+const OTHER = /^(grpc|grpcs|tcp|tls|udp|unix|amqp|amqps):/;
+
+/** The transport that an address is for by its scheme, when it is for one alone. */
+export function viaOf(url: string): string | undefined {
+  const scheme = OTHER.exec(url)?.[1];
+  if (scheme === undefined) return undefined;
+  return { grpcs: "grpc", tls: "tcp", amqps: "amqp" }[scheme] ?? scheme;
 }
 
 /** `studio.isPrime` or `studio/isPrime` → `studio/isPrime`. @throws UsageError */

@@ -6,6 +6,7 @@ import { createCore } from "./create.ts";
 import { Fault, type Store } from "./log/index.ts";
 import type { Certificate } from "./net/certificate.ts";
 import { type Listener, type Served, serve } from "./net/serve.ts";
+import type { Address, Part, StartedPart } from "./part.ts";
 import { httpHandler } from "./transports/http/server.ts";
 import { websocketHandler } from "./transports/websocket/server.ts";
 
@@ -37,11 +38,15 @@ export interface ServerOptions {
   /** How long calls are kept after their end, in milliseconds. */
   readonly keepMs?: number | undefined;
   readonly version: string;
+  /** What it has besides its HTTP listeners. */
+  readonly parts?: readonly Part[];
 }
 
 export interface Running {
   readonly core: Core;
   readonly listeners: readonly Listener[];
+  /** Where its parts are reached. */
+  readonly addresses: readonly Address[];
   /** What an earlier process left: calls that were started again, and calls that were ended. */
   readonly recovered: { readonly retried: number; readonly failed: number };
   /** Ports that were taken, and what was taken instead. */
@@ -53,8 +58,8 @@ export interface Running {
 /** @throws Fault when a port cannot be opened; the store is closed then */
 export async function startServer(options: ServerOptions): Promise<Running> {
   const {
-    services,
     store,
+    parts = [],
     authenticate,
     authorize,
     deflate = false,
@@ -65,8 +70,11 @@ export async function startServer(options: ServerOptions): Promise<Running> {
     origins = [],
     version,
   } = options;
+  const started: StartedPart[] = [];
+  const services = parts.reduce((changed, part) => part.services?.(changed) ?? changed, options.services);
   const core = createCore(services, {
     store,
+    unready: () => started.flatMap((part) => part.unready?.() ?? []),
     ...(authenticate && { authenticate }),
     ...(authorize && { authorize }),
     ...(limits && { limits }),
@@ -80,6 +88,7 @@ export async function startServer(options: ServerOptions): Promise<Running> {
     origins,
     hosts: options.hosts,
     websocket: sockets.upgrade,
+    mounts: parts.flatMap((part) => part.mounts?.(core) ?? []),
     title: services.map(({ name }) => name).join(", "),
     version,
   });
@@ -98,10 +107,14 @@ export async function startServer(options: ServerOptions): Promise<Running> {
     // First the listeners: readiness can be asked for while the calls of the last process are taken up.
     served = await movable(options.plain, options.tls, listen, moved);
     const recovered = await core.start();
-    return { core, listeners: served.listeners, recovered, moved, stop: () => stop(core, served!, store) };
+    for (const part of parts) if (part.start) started.push(await part.start(core));
+    const addresses = started.flatMap((part) => part.addresses);
+    const stopAll = () => stop(core, started, served!, store);
+    return { core, listeners: served.listeners, addresses, recovered, moved, stop: stopAll };
   } catch (thrown) {
     await served?.stop();
     await core.close();
+    await Promise.allSettled(started.map((part) => part.stop()));
     await store.close();
     throw thrown;
   }
@@ -127,8 +140,8 @@ async function movable<P extends Port, T extends Port, S>(
   }
 }
 
-async function stop(core: Core, served: Served, store: Store): Promise<void> {
+async function stop(core: Core, parts: readonly StartedPart[], served: Served, store: Store): Promise<void> {
   await core.drain();
-  await served.stop(1_000);
+  await Promise.allSettled([served.stop(1_000), ...parts.map((part) => part.stop())]);
   await store.close();
 }

@@ -11,6 +11,7 @@ import { OK, UsageError } from "../exit.ts";
 import { limitsOf } from "../limits.ts";
 import { loadServices } from "../load.ts";
 import { LOGS, type LogWhat, logger } from "../log.ts";
+import { PART_OPTIONS, partsOf } from "../parts/index.ts";
 import { DEFAULT_STORE, openStore } from "../store.ts";
 
 const PORT = 4400;
@@ -49,6 +50,7 @@ export const spec: Spec = {
       what: "text or json (default: text on a terminal)",
       choices: ["text", "json"],
     },
+    ...PART_OPTIONS,
     json: { what: "say the addresses as a line of JSON" },
   },
   examples: [
@@ -92,6 +94,7 @@ export async function run({ args, screen, interrupt }: CommandContext): Promise<
       drainMs: seconds(args, "drain"),
       keepMs: seconds(args, "keep"),
       version: packageJson.version,
+      parts: partsOf({ args, hostname, file: args.positionals[0]!, certificate, screen }),
     });
   } catch (thrown) {
     await store.close();
@@ -105,7 +108,14 @@ export async function run({ args, screen, interrupt }: CommandContext): Promise<
     if (missing.length > 0) screen.note(`${url} does not speak ${missing.join(", ")} on this machine`);
   }
   if (args.has("json")) {
-    await screen.print(JSON.stringify({ listeners: running.listeners, store: store.name, ...running.recovered }));
+    await screen.print(
+      JSON.stringify({
+        listeners: running.listeners,
+        addresses: running.addresses,
+        store: store.name,
+        ...running.recovered,
+      }),
+    );
   } else {
     const about = { running, services, store, certificate: certificate?.path, hasAuth: authenticate !== undefined };
     await screen.printAll(banner(about, screen.style));

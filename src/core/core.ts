@@ -66,6 +66,7 @@ class BacktalkCore implements Core {
   readonly now: () => number;
   readonly #context: Context;
   readonly #subscribers = new Map<string, Subscriber>();
+  readonly #unready: (() => readonly string[]) | undefined;
   readonly #drainMs: number;
   readonly #draining = new AbortController();
   #timer: ReturnType<typeof setInterval> | undefined;
@@ -83,6 +84,7 @@ class BacktalkCore implements Core {
     this.authenticate = options.authenticate ?? ANYBODY;
     this.now = options.now ?? Date.now;
     this.random = options.random ?? Math.random;
+    this.#unready = options.unready;
     this.#drainMs = options.drainMs ?? 10_000;
     const methods = new Map<string, Entry>();
     const topics = new Map<string, TopicEntry>();
@@ -150,7 +152,9 @@ class BacktalkCore implements Core {
     return this.#draining.signal;
   }
 
-  readonly unready = (): readonly string[] => (this.#status === "ready" ? [] : [`the server is ${this.#status}`]);
+  readonly unready = (): readonly string[] => {
+    return this.#status === "ready" ? (this.#unready?.() ?? []) : [`the server is ${this.#status}`];
+  };
 
   readonly peer = (call: Call): Exchange | Promise<Exchange> => {
     const context = this.#context;

@@ -15,6 +15,8 @@ export interface CoreOptions {
   /** How long running calls may take to finish when the server goes, in milliseconds (default 10 s). */
   readonly drainMs?: number;
   readonly logger?: Logger;
+  /** Why calls cannot be accepted, besides what the core knows itself: for /readyz. */
+  readonly unready?: () => readonly string[];
   readonly now?: () => number;
   /** 0 to 1, for jitter and epochs; ids come from the platform's secure generator. */
   readonly random?: () => number;

@@ -16,13 +16,22 @@ describe("imports", () => {
     [/^src\/contract\//, /^src\/log\//],
     [/^src\/core\//, /^src\/(contract|log)\//],
     [/^src\/net\//, /^src\/(contract|log|wire)\//],
-    [/^src\/transports\/(\w+)\//, /^src\/(contract|log|wire|net)\//],
+    [/^src\/describe\//, /^src\/(contract|log)\//],
+    // backtalk.v1 over any pipe of messages, for the transports that carry it.
+    [/^src\/frames\//, /^src\/(contract|log|wire|net)\//],
+    [/^src\/transports\/(\w+)\//, /^src\/(contract|log|wire|net|describe|frames)\//],
+    // Facades and outgoing ways: users of the peer, as transports are.
+    [/^src\/(uploads|durable|webhooks)\//, /^src\/(contract|log|wire|net)\//],
     // What all stores share lies beside their folders.
     [/^src\/stores\/(\w+)\//, /^src\/((contract|log|wire|net)\/|stores\/\w+\.ts$)/],
     [/^src\/stores\//, /^src\/(contract|log|wire|net)\//],
-    [/^src\/client\//, /^src\/((contract|log|wire)\/|transports\/\w+\/client[\w-]*\.ts$)/],
+    [/^src\/client\//, /^src\/((contract|log|wire)\/|(transports\/\w+|frames)\/client[\w-]*\.ts$)/],
     [/^src\/index\.ts$/, /^src\/(contract|log)\//],
-    [/^src\/(server|start|create)\.ts$/, /^src\/((core|contract|log|stores|net|transports)\/|(start|create)\.ts$)/],
+    [/^src\/part\.ts$/, /^src\/(core|net)\//],
+    [
+      /^src\/(server|start|create)\.ts$/,
+      /^src\/((core|contract|describe|log|stores|net|transports|uploads|durable|webhooks)\/|(start|create|part)\.ts$)/,
+    ],
   ];
 
   test("point one way", () => {

@@ -45,20 +45,20 @@ export function misdirected(): HttpFault {
 }
 
 /** Fetch §3.3.3: without these a page of another origin sees nothing of the answer. */
-export function allowOrigin(response: Response, origin: string): Response {
+export function allowOrigin(response: Response, origin: string, more?: string): Response {
   const { headers } = response;
   headers.set("access-control-allow-origin", origin);
   headers.set("vary", "Origin");
-  headers.set("access-control-expose-headers", EXPOSED);
+  headers.set("access-control-expose-headers", more === undefined ? EXPOSED : `${EXPOSED}, ${more}`);
   return response;
 }
 
-export function preflight(allow: string, origin: string | undefined): Response {
+export function preflight(allow: string, origin: string | undefined, more?: string): Response {
   const headers: Record<string, string> = { allow, vary: "Origin" };
   if (origin !== undefined) {
     headers["access-control-allow-origin"] = origin;
     headers["access-control-allow-methods"] = allow;
-    headers["access-control-allow-headers"] = ACCEPTED;
+    headers["access-control-allow-headers"] = more === undefined ? ACCEPTED : `${ACCEPTED}, ${more}`;
     // The longest that browsers keep it.
     headers["access-control-max-age"] = "7200";
   }

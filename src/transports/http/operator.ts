@@ -1,6 +1,6 @@
 /** The operator's addresses (PROTOCOL.md §2.9). */
 import type { Host } from "../../contract/index.ts";
-import { openapi } from "../../contract/openapi.ts";
+import { openapi } from "../../describe/openapi.ts";
 
 const NO_STORE = { "cache-control": "no-store", "x-content-type-options": "nosniff" };
 

@@ -2,8 +2,10 @@
  * The HTTP half of a server: turns a host into what `Bun.serve` takes as `fetch` (PROTOCOL.md §2). It opens
  * no port; HTTP/1.1, 2 and 3 look alike from here.
  */
-import type { Credentials, Host } from "../../contract/index.ts";
+import type { Host } from "../../contract/index.ts";
 import { toFault } from "../../log/index.ts";
+import { credentialsIn } from "../../net/credentials.ts";
+import type { Answer, HttpServer, Mount } from "../../net/mount.ts";
 import type { Origins } from "../../wire/origin.ts";
 import { Ask } from "./ask.ts";
 import { discardBody } from "./body.ts";
@@ -13,16 +15,8 @@ import { problem } from "./problem.ts";
 import { fixedTargets, type Handle, type Target, targetOf } from "./routes.ts";
 import { Web } from "./web.ts";
 
+export type { Answer, HttpServer } from "../../net/mount.ts";
 export type { Origins } from "../../wire/origin.ts";
-
-/** What is needed of `Bun.serve`'s server. */
-export interface HttpServer {
-  requestIP(request: Request): { readonly address: string } | null;
-  /** Sets the idle timeout of the request's connection; 0 for none. */
-  timeout(request: Request, seconds: number): void;
-}
-
-export type Answer = Response | undefined | Promise<Response | undefined>;
 
 export interface HttpOptions<S extends HttpServer = HttpServer> {
   /** Origins whose pages may use the server besides its own (default none). */
@@ -40,6 +34,8 @@ export interface HttpOptions<S extends HttpServer = HttpServer> {
   readonly websocket?: (request: Request, server: S) => Answer;
   /** Further addresses by their path, with any method. They cannot take the place of Backtalk's own. */
   readonly routes?: ReadonlyMap<string, (request: Request, server: S) => Answer>;
+  /** Further addresses that other parts answer, asked in their order. */
+  readonly mounts?: readonly Mount[];
   /** Of `/openapi.json`. */
   readonly title?: string;
   readonly version?: string;
@@ -62,6 +58,8 @@ export function httpHandler<S extends HttpServer>(
   const isHost = options.hosts && hostCheck(options.hosts);
   const targets = fixedTargets(web, options.title ?? "Backtalk", options.version ?? "0");
   const others = new Map(options.routes);
+  const mounts = options.mounts ?? [];
+  const mountOf = (path: string) => mounts.find((mount) => mount.matches(path));
   if (options.websocket) others.set("/ws", needUpgrade(options.websocket));
 
   const refused = (ask: Ask, thrown: unknown): Promise<Response> => {
@@ -86,7 +84,7 @@ export function httpHandler<S extends HttpServer>(
       throw notAllowed(method, target.allow);
     }
     if (host.anonymous || target.isPublic) return handled(ask, handle);
-    const principal = host.authenticate(credentialsOf(ask));
+    const principal = host.authenticate(credentialsIn((name) => ask.header(name), ask.via, ask.address));
     if (!(principal instanceof Promise)) {
       ask.principal = principal;
       return handled(ask, handle);
@@ -100,11 +98,18 @@ export function httpHandler<S extends HttpServer>(
     );
   };
 
+  const mounted = (ask: Ask, mount: Mount, server: S): Answer => {
+    const answer = mount.fetch(ask.request, server);
+    return answer instanceof Promise ? answer.catch((thrown) => refused(ask, thrown)) : answer;
+  };
+
   const route = (ask: Ask, server: S): Answer => {
     const target = targets.get(ask.path);
     if (target) return dispatch(ask, target);
     const other = others.get(ask.path);
-    return other ? other(ask.request, server) : dispatch(ask, targetOf(web, ask.path));
+    if (other) return other(ask.request, server);
+    const mount = mountOf(ask.path);
+    return mount ? mounted(ask, mount, server) : dispatch(ask, targetOf(web, ask.path));
   };
 
   /** With an `Origin` a browser asks. */
@@ -113,15 +118,20 @@ export function httpHandler<S extends HttpServer>(
     const allowed = isAllowedOrigin(origin, request, origins);
     if (allowed === "own") return route(ask, server);
     if (allowed === undefined) throw refuseOrigin(origin);
-    if (request.method === "OPTIONS") return preflight((targets.get(path) ?? targetOf(web, path)).allow, origin);
+    const mount = targets.has(path) ? undefined : mountOf(path);
+    if (request.method === "OPTIONS") {
+      if (mount?.cors) return preflight(mount.cors.methods, origin, mount.cors.accepts);
+      return preflight((targets.get(path) ?? targetOf(web, path)).allow, origin);
+    }
+    const allow = (response: Response) => allowOrigin(response, origin, mount?.cors?.exposes);
     let answer: Answer;
     try {
       answer = route(ask, server);
     } catch (thrown) {
       answer = refused(ask, thrown);
     }
-    if (answer instanceof Promise) return answer.then((response) => response && allowOrigin(response, origin));
-    return answer && allowOrigin(answer, origin);
+    if (answer instanceof Promise) return answer.then((response) => response && allow(response));
+    return answer && allow(answer);
   };
 
   return (request, server) => {
@@ -139,20 +149,6 @@ export function httpHandler<S extends HttpServer>(
     } catch (thrown) {
       return refused(ask, thrown);
     }
-  };
-}
-
-/** RFC 6750 §2.1, or a key. The same for the handshake of a WebSocket. */
-export function credentialsOf(ask: Pick<Ask, "address" | "via" | "header">): Credentials {
-  const authorization = ask.header("authorization");
-  const bearer = authorization === null ? undefined : /^bearer +(\S+)$/i.exec(authorization)?.[1];
-  const apiKey = ask.header("x-api-key");
-  const { address, via } = ask;
-  return {
-    via,
-    ...(bearer !== undefined && { bearer }),
-    ...(apiKey !== null && { apiKey }),
-    ...(address !== undefined && { address }),
   };
 }
 

@@ -2,6 +2,7 @@
 import type { Server } from "bun";
 import type { Credentials } from "../../contract/index.ts";
 import { type Code, Fault, toFault } from "../../log/index.ts";
+import { credentialsIn } from "../../net/credentials.ts";
 import { SUBPROTOCOL } from "../../wire/frame.ts";
 import { isOwnOrigin, type Origins } from "../../wire/origin.ts";
 
@@ -48,17 +49,7 @@ export function checkHandshake(request: Request, origins: Origins): void {
 }
 
 export function credentialsOf(request: Request, server: Server<unknown>): Credentials {
-  const { headers } = request;
-  // RFC 6750 §2.1; the scheme's name is not case-sensitive (RFC 9110 §11.1).
-  const bearer = /^bearer +(\S+)$/i.exec(headers.get("authorization") ?? "")?.[1];
-  const apiKey = headers.get("x-api-key");
-  const address = server.requestIP(request)?.address;
-  return {
-    via: "websocket",
-    ...(bearer !== undefined && { bearer }),
-    ...(apiKey !== null && { apiKey }),
-    ...(address !== undefined && { address }),
-  };
+  return credentialsIn((name) => request.headers.get(name), "websocket", server.requestIP(request)?.address);
 }
 
 /** A refusal as problem details (RFC 9457, PROTOCOL.md §2.3). */

@@ -3,10 +3,10 @@
  * by tools. OpenAPI has no words for the parts of a stream; they are described as `text/event-stream` and
  * `application/x-ndjson` with the schema of one item in `x-backtalk-item`.
  */
-import type { Contract } from "./host.ts";
+import type { Contract } from "../contract/host.ts";
+import { jsonSchema } from "../contract/schema.ts";
+import type { Method, Topic } from "../contract/service.ts";
 import { type Json, one, PARAMETERS, RESPONSES, ref, SCHEMAS, STATES, VERDICTS } from "./openapi-schemas.ts";
-import { jsonSchema } from "./schema.ts";
-import type { Method, Topic } from "./service.ts";
 
 export interface OpenApiOptions {
   readonly title: string;

@@ -1,0 +1,28 @@
+/** Addresses of the HTTP listeners that another part answers: uploads, RPC, Durable Streams, pages. */
+
+/** What is needed of the platform's HTTP server. */
+export interface HttpServer {
+  requestIP(request: Request): { readonly address: string } | null;
+  /** Sets the idle timeout of the request's connection; 0 for none. */
+  timeout(request: Request, seconds: number): void;
+}
+
+/** Nothing, when the connection was taken over. */
+export type Answer = Response | undefined | Promise<Response | undefined>;
+
+export interface Mount {
+  /** Asked for paths that are none of Backtalk's own. Decoding and the query are left to `fetch`. */
+  matches(path: string): boolean;
+  /**
+   * Answers with any method. The name of the host and the origin of a page were checked; credentials and the
+   * limits of the body were not. It may throw: the answer is then the fault as problem details.
+   */
+  fetch(request: Request, server: HttpServer): Answer;
+  /** What pages of other origins may send and see, besides what they may everywhere (Fetch §3.3.3). */
+  readonly cors?: {
+    readonly methods: string;
+    /** Names of header fields, separated by commas. */
+    readonly accepts?: string;
+    readonly exposes?: string;
+  };
+}
