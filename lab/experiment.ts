@@ -1,0 +1,122 @@
+/**
+ * What an experiment is: a question, what theory expects with its source, a run on an emulated network, and
+ * verdicts that come from the captured packets. How it is shown is `report/`'s.
+ */
+import type { Conditions } from "./conditions.ts";
+import type { Seen, Wire, WireOptions } from "./wire/index.ts";
+import type { LinkCheck } from "./wire/selfcheck.ts";
+
+export interface Experiment {
+  /** As it is typed. */
+  readonly name: string;
+  /** A few words, above the table. */
+  readonly title: string;
+  /** One line: what it answers. */
+  readonly question: string;
+  /** What differs from the common conditions when nothing is said (such as a loss). */
+  readonly defaults?: Partial<Conditions>;
+  /** Other ways to run it: `backtalk lab https --variant retry`. */
+  readonly variants?: Readonly<Record<string, string>>;
+  /** What it needs besides namespaces: programs of the system, such as chromium. */
+  readonly needs?: readonly string[];
+  /** Whether it can be run over loopback, without claims about delay, where there are no namespaces. */
+  readonly overLoopback: boolean;
+  /** @throws Error when something that it needs is missing, with the remedy */
+  run(lab: Lab): Promise<Findings>;
+}
+
+/** What an experiment has at hand. */
+export interface Lab {
+  readonly conditions: Conditions;
+  readonly variant: string | undefined;
+  /** Undefined where the machine has no namespaces: then everything is 127.0.0.1. */
+  readonly network: ((options?: NetworkOptions) => Promise<Network>) | undefined;
+  readonly signal: AbortSignal;
+  /** What is going on now, for whoever waits. */
+  progress(text: string): void;
+}
+
+export interface NetworkOptions extends Pick<WireOptions, "drops" | "snapBytes" | "captureBytes"> {
+  /** Default: `client` and `server`, with the conditions on the link of the client. */
+  readonly hosts?: WireOptions["hosts"];
+  /** Default: that of the conditions. */
+  readonly seed?: number;
+  /** Echoes before anything else (default 50; 0 for none: then the caller judges nothing about time). */
+  readonly echoes?: number;
+}
+
+/** A wire whose link was measured. */
+export interface Network extends Wire {
+  readonly check: LinkCheck | undefined;
+  /** Why verdicts about time are refused here; undefined when the link is good enough. */
+  readonly refusal: string | undefined;
+}
+
+export type Verdict =
+  /** As expected. */
+  | "ok"
+  /** Not as expected: the exit code is 1. */
+  | "failed"
+  /** The link, the machine or the conditions do not support a verdict; `why` says so. */
+  | "refused"
+  /** Nothing was expected. */
+  | "none";
+
+export interface Column {
+  readonly key: string;
+  readonly title: string;
+  /** `rt` round trips, `ms`, `bytes`, `count`, `text`, `percent`. */
+  readonly unit: "rt" | "ms" | "bytes" | "count" | "text" | "percent" | "rate";
+  /** What it means, for the legend of the report. */
+  readonly what?: string;
+}
+
+export interface Finding {
+  /** The first column: the way, the case. */
+  readonly name: string;
+  /** By the key of the column: a number, a text, or the samples of all runs (shown by their median). */
+  readonly values: Readonly<Record<string, number | string | readonly number[]>>;
+  /** What theory says, in words as in the table. */
+  readonly expected?: string;
+  readonly verdict: Verdict;
+  /** What the capture says about it, in one line. */
+  readonly why: string;
+  /** The clause, such as `RFC 8446 §2.3`. */
+  readonly source?: string;
+  /** A paragraph for `--explain`. */
+  readonly explain?: string;
+  /** Name of the capture that shows it. */
+  readonly capture?: string;
+}
+
+export interface Plot {
+  readonly title: string;
+  readonly kind: "bars" | "dots" | "lines" | "steps";
+  readonly x: { readonly title: string; readonly unit?: string };
+  readonly y: { readonly title: string; readonly unit?: string };
+  /** Of `bars` and `dots`: each series is a category with its samples, `points[i] = [i, value]` or `[category, value]`. */
+  readonly series: readonly { readonly name: string; readonly points: readonly (readonly [number, number])[] }[];
+}
+
+export interface Capture {
+  readonly name: string;
+  /** Names and addresses, by the index in `Seen`. */
+  readonly hosts: readonly { readonly name: string; readonly address: string }[];
+  readonly seen: readonly Seen[];
+  /** Lines of an NSS key log, to decrypt TLS and QUIC. */
+  readonly keyLog?: string;
+  /** Marks in time, such as "request sent", nanoseconds on the clock of `Seen`. */
+  readonly marks?: readonly { readonly at: number; readonly host: string; readonly text: string }[];
+}
+
+export interface Findings {
+  readonly columns: readonly Column[];
+  readonly findings: readonly Finding[];
+  readonly check?: LinkCheck | undefined;
+  readonly plots?: readonly Plot[];
+  readonly captures?: readonly Capture[];
+  /** What else a reader should know: what was not done and why, versions of what took part. */
+  readonly notes?: readonly string[];
+  /** Entries for a HAR file, where requests were made. */
+  readonly har?: readonly unknown[];
+}

@@ -1,0 +1,40 @@
+/** The network of an experiment: made, measured, and refused when it is not what was asked for. */
+import { type Conditions, clientLink } from "./conditions.ts";
+import type { Network, NetworkOptions } from "./experiment.ts";
+import { wire } from "./wire/index.ts";
+import { checkLink, type LinkCheck } from "./wire/selfcheck.ts";
+
+const CONGESTION = "ipv4/tcp_congestion_control";
+
+export async function makeNetwork(conditions: Conditions, options: NetworkOptions = {}): Promise<Network> {
+  const { echoes = 50, seed = conditions.seed, drops = conditions.drops, ...rest } = options;
+  const sysctls = { [CONGESTION]: conditions.congestion };
+  const hosts = options.hosts ?? { client: { ...clientLink(conditions), sysctls }, server: { sysctls } };
+  const net = await wire({ ...rest, hosts, seed });
+  try {
+    const [first, second] = Object.values(net.hosts);
+    let check: LinkCheck | undefined;
+    if (echoes > 0 && first && second) {
+      check = await checkLink(first, second, echoes);
+      // The echoes are no part of what is told, and take none of the luck of the seed.
+      await net.capture();
+      await net.reset();
+    }
+    await net.setDrops(drops);
+    return Object.assign(net, { check, refusal: check && refusalOf(check, conditions) });
+  } catch (thrown) {
+    await net.stop();
+    throw thrown;
+  }
+}
+
+/** A link that errs by more than a tenth of its round trip says nothing about round trips. */
+function refusalOf(check: LinkCheck, { rttMs, jitterMs, rateBps }: Conditions): string | undefined {
+  if (check.answered === 0) return "no echo came back";
+  // 106 bytes of an echo at the rate, both ways.
+  const own = rateBps === undefined ? 0 : (2 * 106 * 8e3) / rateBps;
+  const error = Math.abs(check.rttMs - rttMs - own - jitterMs);
+  const allowed = Math.max(rttMs / 10, 0.5) + jitterMs;
+  if (error <= allowed) return undefined;
+  return `the link has ${check.rttMs.toFixed(1)} ms instead of ${rttMs} ms: this machine is too busy for a verdict`;
+}
