@@ -4,12 +4,10 @@ import type { Network, NetworkOptions } from "./experiment.ts";
 import { wire } from "./wire/index.ts";
 import { checkLink, type LinkCheck } from "./wire/selfcheck.ts";
 
-const CONGESTION = "ipv4/tcp_congestion_control";
-
 export async function makeNetwork(conditions: Conditions, options: NetworkOptions = {}): Promise<Network> {
   const { echoes = 50, seed = conditions.seed, drops = conditions.drops, ...rest } = options;
-  const sysctls = { [CONGESTION]: conditions.congestion };
-  const hosts = options.hosts ?? { client: { ...clientLink(conditions), sysctls }, server: { sysctls } };
+  const { congestion } = conditions;
+  const hosts = options.hosts ?? { client: { ...clientLink(conditions), congestion }, server: { congestion } };
   const net = await wire({ ...rest, hosts, seed });
   try {
     const [first, second] = Object.values(net.hosts);

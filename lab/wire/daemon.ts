@@ -248,7 +248,9 @@ function setUp(libc: ReturnType<typeof openLibc>, { address, spec }: Attached, i
   inside("addr", "add", `${address}/32`, "dev", "eth0");
   inside("link", "set", "eth0", "up");
   inside("route", "add", GATEWAY, "dev", "eth0", "scope", "link");
-  inside("route", "add", "default", "via", GATEWAY, "dev", "eth0", "src", address);
+  // By the route: a namespace may not make it the default of its sockets when the machine does not allow it.
+  const congestion = spec.congestion === undefined ? [] : ["congctl", spec.congestion];
+  inside("route", "add", "default", "via", GATEWAY, "dev", "eth0", "src", address, ...congestion);
   inside("neigh", "add", GATEWAY, "lladdr", WIRE_MAC, "dev", "eth0", "nud", "permanent");
   return outerPid;
 }

@@ -13,6 +13,8 @@ export interface HostSpec {
   readonly nat?: { readonly type: NatType; readonly outside: string; readonly idleMs?: number };
   /** Of its interface (default 1500). */
   readonly mtu?: number;
+  /** TCP's control of congestion for everything that it sends (default: that of the machine): `cubic`, `bbr`, `reno`. */
+  readonly congestion?: string;
   /** Written to /proc/sys/net/ of the host, such as `{ "ipv4/tcp_fastopen": "3" }`. */
   readonly sysctls?: Readonly<Record<string, string>>;
 }

@@ -1,0 +1,5 @@
+/** The experiments, in the order in which they are listed. */
+import type { Experiment } from "../experiment.ts";
+import { nagle } from "./nagle/experiment.ts";
+
+export const EXPERIMENTS: readonly Experiment[] = [nagle];

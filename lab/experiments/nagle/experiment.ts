@@ -1,0 +1,111 @@
+import { PROTOCOL, readIp, readTcp } from "../../../src/wire/packet/ip.ts";
+import type { Experiment, Finding } from "../../experiment.ts";
+import { median } from "../../units.ts";
+import type { Seen } from "../../wire/index.ts";
+import { LINK_BYTES } from "../../wire/router.ts";
+
+const WAYS = [
+  { name: "two writes", noDelay: false, isOneWrite: false, expected: "35 to 60 ms", from: 35, to: 60 },
+  { name: "two writes, TCP_NODELAY", noDelay: true, isOneWrite: false, expected: "under 1 ms", from: 0, to: 1 },
+  { name: "one write", noDelay: false, isOneWrite: true, expected: "under 1 ms", from: 0, to: 1 },
+] as const;
+
+const EXPLAIN: Readonly<Record<(typeof WAYS)[number]["name"], string>> = {
+  "two writes":
+    "Nagle's algorithm holds a small segment back while another one has not been acknowledged (RFC 9293 §3.7.4); the receiver delays its acknowledgement in the hope of data to send it with (RFC 9293 §3.8.6.3), on Linux for 40 ms. Each waits for the other.",
+  "two writes, TCP_NODELAY":
+    "TCP_NODELAY turns Nagle's algorithm off: the second segment leaves at once, and the answer carries the acknowledgement.",
+  "one write": "A message that is written at once is one segment: there is nothing to hold back.",
+};
+
+export const nagle: Experiment = {
+  name: "nagle",
+  title: "Nagle's algorithm and delayed acknowledgements",
+  question: "Why does a request that is written in two pieces take 40 ms on a fast network?",
+  // Delay would hide it: the acknowledgement is what is waited for.
+  defaults: { rttMs: 0, runs: 20 },
+  overLoopback: false,
+  async run({ conditions, network, progress }) {
+    const net = await network!();
+    try {
+      const [client, server] = [net.hosts["client"]!, net.hosts["server"]!];
+      const [asker, answerer] = await Promise.all([
+        client.start(new URL("./client.ts", import.meta.url)),
+        server.start(new URL("./server.ts", import.meta.url)),
+      ]);
+      const port = await answerer.call<number>("serve", server.address);
+      const findings: Finding[] = [];
+      const captures = [];
+      for (const { name, expected, from, to, ...way } of WAYS) {
+        progress(name);
+        await net.capture();
+        const times = await asker.call<number[]>("ask", server.address, port, { ...way, count: conditions.runs });
+        const seen = await net.capture();
+        captures.push({ name, hosts: [client, server], seen });
+        const ms = median(times);
+        const held = heldBack(seen);
+        findings.push({
+          name,
+          values: { ms: times, segments: held.segments / times.length },
+          expected,
+          verdict: net.refusal
+            ? "refused"
+            : ms >= from + conditions.rttMs && ms <= to + conditions.rttMs
+              ? "ok"
+              : "failed",
+          why: net.refusal ?? held.why,
+          source: "RFC 9293 §3.7.4, §3.8.6.3",
+          explain: EXPLAIN[name],
+          capture: name,
+        });
+      }
+      return {
+        columns: [
+          { key: "ms", title: "per message", unit: "ms", what: "from the first write to the answer" },
+          { key: "segments", title: "segments", unit: "count", what: "with data, from the client, for each message" },
+        ],
+        findings,
+        check: net.check,
+        captures,
+      };
+    } finally {
+      await net.stop();
+    }
+  },
+};
+
+/** What the capture says: how long a second piece waited, and for what. */
+function heldBack(seen: readonly Seen[]): { readonly segments: number; readonly why: string } {
+  const waits: number[] = [];
+  let segments = 0;
+  let pieceAt: number | undefined;
+  let ackAt: number | undefined;
+  let afterAck = 0;
+  for (const { from, at, bytes } of seen) {
+    const ip = readIp(bytes, LINK_BYTES);
+    const tcp = ip?.protocol === PROTOCOL.tcp ? readTcp(ip.payload) : undefined;
+    if (!tcp || tcp.flags.syn) continue;
+    if (from === 1) {
+      if (tcp.payload.length > 0) pieceAt = undefined;
+      else if (pieceAt !== undefined) ackAt = at;
+      continue;
+    }
+    if (tcp.payload.length === 0) continue;
+    segments++;
+    if (pieceAt !== undefined) {
+      waits.push((at - pieceAt) / 1e6);
+      if (ackAt !== undefined) afterAck++;
+    }
+    pieceAt = at;
+    ackAt = undefined;
+  }
+  if (waits.length === 0) return { segments, why: "one segment a message: nothing waits" };
+  const wait = median(waits);
+  if (afterAck > waits.length / 2) {
+    return {
+      segments,
+      why: `the second segment left ${wait.toFixed(1)} ms after the first, when the delayed ACK had come`,
+    };
+  }
+  return { segments, why: `the second segment left ${wait.toFixed(2)} ms after the first, without waiting for an ACK` };
+}
