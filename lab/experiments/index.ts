@@ -1,5 +1,6 @@
 /** The experiments, in the order in which they are listed. */
 import type { Experiment } from "../experiment.ts";
+import { accept } from "./accept/experiment.ts";
 import { nagle } from "./nagle/experiment.ts";
 
-export const EXPERIMENTS: readonly Experiment[] = [nagle];
+export const EXPERIMENTS: readonly Experiment[] = [nagle, accept];
