@@ -2,5 +2,6 @@
 import type { Experiment } from "../experiment.ts";
 import { accept } from "./accept/experiment.ts";
 import { nagle } from "./nagle/experiment.ts";
+import { window } from "./window/experiment.ts";
 
-export const EXPERIMENTS: readonly Experiment[] = [nagle, accept];
+export const EXPERIMENTS: readonly Experiment[] = [nagle, window, accept];
