@@ -1,7 +1,8 @@
 /** The experiments, in the order in which they are listed. */
 import type { Experiment } from "../experiment.ts";
 import { accept } from "./accept/experiment.ts";
+import { blocking } from "./blocking/experiment.ts";
 import { nagle } from "./nagle/experiment.ts";
 import { window } from "./window/experiment.ts";
 
-export const EXPERIMENTS: readonly Experiment[] = [nagle, window, accept];
+export const EXPERIMENTS: readonly Experiment[] = [nagle, window, accept, blocking];
