@@ -2,8 +2,9 @@
 import type { Experiment } from "../experiment.ts";
 import { accept } from "./accept/experiment.ts";
 import { blocking } from "./blocking/experiment.ts";
+import { idempotency } from "./idempotency/experiment.ts";
 import { nagle } from "./nagle/experiment.ts";
 import { restart } from "./restart/experiment.ts";
 import { window } from "./window/experiment.ts";
 
-export const EXPERIMENTS: readonly Experiment[] = [nagle, window, accept, blocking, restart];
+export const EXPERIMENTS: readonly Experiment[] = [nagle, window, accept, blocking, restart, idempotency];
