@@ -244,7 +244,8 @@ function setUp(libc: ReturnType<typeof openLibc>, { address, spec }: Attached, i
   ip("link", "set", outer, "up");
   const inside = (...args: string[]) => run("nsenter", ["-t", String(outerPid), "-n", "ip", ...args]);
   inside("link", "set", "lo", "up");
-  sysctls(outerPid, { "ipv6/conf/eth0/disable_ipv6": "1", ...spec.sysctls });
+  // RFC 8200 §5: an interface with less than 1,280 bytes has no IPv6.
+  sysctls(outerPid, { ...((spec.mtu ?? 1500) >= 1280 && { "ipv6/conf/eth0/disable_ipv6": "1" }), ...spec.sysctls });
   inside("addr", "add", `${address}/32`, "dev", "eth0");
   inside("link", "set", "eth0", "up");
   inside("route", "add", GATEWAY, "dev", "eth0", "scope", "link");
