@@ -4,8 +4,18 @@ import { accept } from "./accept/experiment.ts";
 import { blocking } from "./blocking/experiment.ts";
 import { idempotency } from "./idempotency/experiment.ts";
 import { nagle } from "./nagle/experiment.ts";
+import { pool } from "./pool/experiment.ts";
 import { restart } from "./restart/experiment.ts";
 import { segments } from "./segments/experiment.ts";
 import { window } from "./window/experiment.ts";
 
-export const EXPERIMENTS: readonly Experiment[] = [segments, nagle, window, accept, blocking, restart, idempotency];
+export const EXPERIMENTS: readonly Experiment[] = [
+  segments,
+  pool,
+  nagle,
+  window,
+  accept,
+  blocking,
+  restart,
+  idempotency,
+];
