@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { PROPERTIES, type TransportProperties } from "../src/contract/transport.ts";
-import { VIAS } from "./connect.ts";
+import { HTTP_VIAS, VIAS } from "./connect.ts";
 import { type Ended, Place, type Server, STUDIO, serveIn, takeLines } from "./testing.ts";
 
 const place = new Place();
@@ -23,7 +23,8 @@ afterAll(async () => {
 describe("call", () => {
   const urlOf = (via: string) => (via === "http2" || via === "http3" ? server.https : server.http);
 
-  test.each([...VIAS])(
+  // The others have addresses of their own, and tests beside their parts.
+  test.each([...HTTP_VIAS])(
     "over %s: a result, and a stream as NDJSON",
     async (via) => {
       const prime = await run("call", urlOf(via), "studio.isPrime", '{"n":97}', "--via", via);

@@ -2,8 +2,14 @@
 import { platformEnvironment } from "../src/client/environment.ts";
 import type { Context } from "../src/client/retry.ts";
 import { ANONYMOUS, type Peer } from "../src/contract/index.ts";
+import { Fault } from "../src/log/index.ts";
+import { amqpPeer } from "../src/transports/amqp/client.ts";
 import { type HttpMode, httpPeer } from "../src/transports/http/client.ts";
 import { neverSent } from "../src/transports/http/client-request.ts";
+import { connectPeer, grpcWebPeer } from "../src/transports/rpc/client.ts";
+import { grpcPeer } from "../src/transports/rpc/client-grpc.ts";
+import { tcpPeer } from "../src/transports/tcp/client.ts";
+import { udpPeer } from "../src/transports/udp/client.ts";
 import { websocketPeer } from "../src/transports/websocket/client.ts";
 import type { Args, Option } from "./args.ts";
 import { UsageError } from "./exit.ts";
@@ -30,6 +36,13 @@ const WAYS = {
   "long-poll": { mode: "long-poll" },
   poll: { mode: "poll" },
   websocket: "websocket",
+  grpc: grpcWay,
+  "grpc-web": webWay,
+  connect: webWay,
+  tcp: tcpWay,
+  unix: tcpWay,
+  udp: udpWay,
+  amqp: amqpWay,
 } as const satisfies Record<string, HttpWay | "websocket" | OtherWay>;
 
 export type Via = keyof typeof WAYS;
@@ -43,7 +56,7 @@ export const CONNECT_OPTIONS: Readonly<Record<string, Option>> = {
   token: { value: "TOKEN", what: "sent as Authorization: Bearer (default: BACKTALK_TOKEN)" },
   "api-key": { value: "KEY", what: "sent as X-API-Key (default: BACKTALK_API_KEY)" },
   cacert: { value: "FILE", what: "trust the certificates of this PEM file" },
-  insecure: { what: "do not check the server's certificate" },
+  insecure: { what: "do not check the server's certificate; over UDP: send credentials in the clear" },
   trace: { what: "show what goes over the wire, and when" },
 };
 
@@ -52,6 +65,8 @@ export interface ConnectOptions {
   readonly token?: string | undefined;
   readonly apiKey?: string | undefined;
   readonly trust: Trust;
+  /** Over what is not encrypted credentials go to other machines too. */
+  readonly isInsecure?: boolean;
   readonly trace?: ((direction: "*" | ">" | "<", text: string) => void) | undefined;
   /** Told of each wait for another try. */
   readonly onRetry?: (text: string) => void;
@@ -119,6 +134,84 @@ export function peerOf(url: string, options: ConnectOptions): { readonly peer: P
   return { peer, close() {} };
 }
 
+function grpcWay(url: string, { token, apiKey, trust, trace }: ConnectOptions): ReturnType<OtherWay> {
+  if (!/^(grpcs?|https?):/.test(url)) throw new UsageError(`grpc is not spoken at ${url}`, GRPC_HINT);
+  const tls = trust.tls(false);
+  const credentials = { ...(token !== undefined && { token }), ...(apiKey !== undefined && { apiKey }) };
+  const peer = grpcPeer({ url, ...credentials, ...(tls && { tls }), ...(trace && { trace }) });
+  return { peer, close: () => peer.close() };
+}
+
+const GRPC_HINT = "use the address that `backtalk serve` has printed, by default grpc://localhost:4450";
+
+function webWay(url: string, { via, token, apiKey, trust, trace }: ConnectOptions): ReturnType<OtherWay> {
+  if (!/^https?:/.test(url)) {
+    throw new UsageError(`${via} is not spoken at ${url}`, "use the http:// or https:// address of the server");
+  }
+  const tls = trust.tls(false);
+  const credentials = { ...(token !== undefined && { token }), ...(apiKey !== undefined && { apiKey }) };
+  const make = via === "connect" ? connectPeer : grpcWebPeer;
+  const peer = make({ url, ...credentials, ...(tls && { tls }), ...(trace && { trace }) });
+  return { peer, close: () => peer.close() };
+}
+
+function tcpWay(url: string, { via, token, apiKey, trust, trace }: ConnectOptions): ReturnType<OtherWay> {
+  const schemes = via === "unix" ? /^unix:/ : /^(tcp|tls):/;
+  if (!schemes.test(url)) {
+    const address = via === "unix" ? "unix:PATH" : "tcp://localhost:4460";
+    throw new UsageError(
+      `${via} is not spoken at ${url}`,
+      `use the address that \`backtalk serve\` has printed: ${address}`,
+    );
+  }
+  // There are no header fields: what proves the caller is the token of `auth`, a key too.
+  const shown = token ?? apiKey;
+  const tls = trust.tls(false);
+  const shared = { url, ...(shown !== undefined && { token: shown }), ...(trace && { trace }), ...(tls && { tls }) };
+  try {
+    const peer = tcpPeer(shared);
+    return { peer, close: () => peer.close() };
+  } catch (thrown) {
+    throw thrown instanceof Fault ? new UsageError(thrown.message, thrown.hint) : thrown;
+  }
+}
+
+/** Whether one answer is all that a transport brings: then there are no events to follow. */
+export function answersOnce(args: Args, url: string): boolean {
+  return (args.text("via") ?? viaOf(url)) === "udp";
+}
+
+function udpWay(url: string, { token, apiKey, trace, isInsecure = false }: ConnectOptions): ReturnType<OtherWay> {
+  const credentials = { ...(token !== undefined && { token }), ...(apiKey !== undefined && { apiKey }) };
+  try {
+    const peer = udpPeer({ url, ...credentials, insecureCredentials: isInsecure, ...(trace && { trace }) });
+    return { peer, close: () => peer.close() };
+  } catch (thrown) {
+    throw thrown instanceof Fault ? new UsageError(thrown.message, thrown.hint) : thrown;
+  }
+}
+
+/** The prefix of names on the broker, where it is another one, is a parameter of the address: `?prefix=NAME`. */
+function amqpWay(text: string, { token, apiKey, trust, trace }: ConnectOptions): ReturnType<OtherWay> {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const prefix = url?.searchParams.get("prefix") ?? undefined;
+  url?.searchParams.delete("prefix");
+  const tls = trust.tls(false);
+  try {
+    const peer = amqpPeer({
+      url: url?.href ?? text,
+      ...(prefix !== undefined && { prefix }),
+      ...(tls && { tls }),
+      ...(token !== undefined && { token }),
+      ...(apiKey !== undefined && { apiKey }),
+      ...(trace && { trace }),
+    });
+    return { peer, close: () => void peer.close() };
+  } catch (thrown) {
+    throw thrown instanceof Fault ? new UsageError(thrown.message, thrown.hint) : thrown;
+  }
+}
+
 /** Bun's WebSocket takes header fields and TLS options, which a browser's has not. */
 function platformSocket(trust: Trust, headers: Record<string, string> | undefined): typeof WebSocket {
   const tls = trust.tls(false);
@@ -143,6 +236,7 @@ export function connectArgs(url: string, args: Args, screen: Screen): Connection
     token: args.text("token") ?? process.env["BACKTALK_TOKEN"],
     apiKey: args.text("api-key") ?? process.env["BACKTALK_API_KEY"],
     trust,
+    isInsecure: args.has("insecure"),
     trace,
     onRetry: (text) => screen.note(text),
   });

@@ -52,7 +52,7 @@ function causeOf({ cause }: Fault): string {
 export function exitTable(): readonly (readonly [string, string])[] {
   return [
     ["0", "done"],
-    ["1", "a defect of this command"],
+    ["1", "a check that failed, or a defect of this command"],
     ["2", "the command was written wrong"],
     ["130", "Ctrl-C: detached, the call goes on"],
     ...CODES.map((code, index) => [String(11 + index), code] as const),

@@ -6,16 +6,31 @@ import * as attach from "./commands/attach.ts";
 import * as call from "./commands/call.ts";
 import * as calls from "./commands/calls.ts";
 import * as cancel from "./commands/cancel.ts";
+import * as contract from "./commands/contract.ts";
+import * as lab from "./commands/lab.ts";
 import * as publish from "./commands/publish.ts";
 import * as serve from "./commands/serve.ts";
 import * as subscribe from "./commands/subscribe.ts";
 import * as transports from "./commands/transports.ts";
+import * as worker from "./commands/worker.ts";
 import { DETACHED, explain, OK, UsageError } from "./exit.ts";
 import { commandHelp, generalHelp } from "./help.ts";
 import { catchInterrupt } from "./interrupt.ts";
 import { Screen } from "./screen.ts";
 
-const COMMANDS: readonly Command[] = [serve, call, attach, cancel, publish, subscribe, calls, transports];
+const COMMANDS: readonly Command[] = [
+  serve,
+  worker,
+  call,
+  attach,
+  cancel,
+  publish,
+  subscribe,
+  calls,
+  contract,
+  transports,
+  lab,
+];
 
 export async function main(argv: readonly string[], screen: Screen): Promise<number> {
   const interrupt = catchInterrupt((code) => process.exit(code));

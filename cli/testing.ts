@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { Listener } from "../src/net/serve.ts";
+import type { Address } from "../src/part.ts";
 
 export const ROOT = resolve(import.meta.dir, "..");
 export const MAIN = join(ROOT, "cli/main.ts");
@@ -54,6 +55,8 @@ export interface Server {
   readonly child: ReturnType<Place["start"]>;
   readonly http: string;
   readonly https: string;
+  /** Where its parts are reached. */
+  readonly addresses: readonly Address[];
 }
 
 /** `backtalk serve` on free ports; resolves when it is up. */
@@ -62,9 +65,9 @@ export async function serveIn(place: Place, file = STUDIO, more: readonly string
   const child = place.start(["serve", file, ...ports, "--json", "--drain", "1", ...more]);
   const line = await lineOf(child.stdout);
   if (line === undefined) throw new Error(`the server did not start: ${await new Response(child.stderr).text()}`);
-  const { listeners } = JSON.parse(line) as { listeners: Listener[] };
+  const { listeners, addresses } = JSON.parse(line) as { listeners: Listener[]; addresses: Address[] };
   const of = (scheme: string) => listeners.find(({ url }) => url.startsWith(`${scheme}:`))?.url ?? "";
-  return { child, http: of("http"), https: of("https") };
+  return { child, http: of("http"), https: of("https"), addresses };
 }
 
 /** The first line, and no more. */

@@ -20,8 +20,9 @@ export interface TrustOptions {
 
 /** @throws UsageError */
 export function trustOf(url: string, options: TrustOptions): Trust {
-  const { protocol, hostname } = new URL(url);
-  if (protocol !== "https:") return { tls: () => undefined, notes: [] };
+  // What cannot be read as an address is told of by its transport.
+  const { protocol = "", hostname = "" } = URL.parse(url) ?? {};
+  if (!TLS.has(protocol)) return { tls: () => undefined, notes: [] };
   if (options.isInsecure) {
     return { tls: () => ({ rejectUnauthorized: false }), notes: ["--insecure: the certificate is not checked"] };
   }
@@ -36,6 +37,8 @@ export function trustOf(url: string, options: TrustOptions): Trust {
     notes: [`trusting the development certificate ${path}`],
   };
 }
+
+const TLS: ReadonlySet<string> = new Set(["https:", "grpcs:", "tls:", "amqps:"]);
 
 function ofFile(cacert: string): Trust {
   let ca: string;

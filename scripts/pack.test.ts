@@ -43,7 +43,14 @@ describe("the package", () => {
   test("has no tests, no examples and no tools", async () => {
     const files = await readdir(join(project, "node_modules/backtalk"), { recursive: true });
     expect(files.filter((file) => /\.test\.|testing|^(suites|bench|examples)/.test(file))).toEqual([]);
-    const wanted = ["dist/client.js", "dist/types/client/index.d.ts", "cli/main.ts", "src/index.ts", "scripts/bun.mjs"];
+    const wanted = [
+      "dist/client.js",
+      "dist/docs/swagger-ui.css",
+      "dist/types/client/index.d.ts",
+      "cli/main.ts",
+      "src/index.ts",
+      "scripts/bun.mjs",
+    ];
     expect(files).toEqual(expect.arrayContaining(wanted));
   });
 

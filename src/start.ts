@@ -1,7 +1,7 @@
 /** Puts a server together: services, store, core, the transports' handlers, listeners. */
 import type { Authenticate, Authorize, Limits } from "./contract/index.ts";
 import type { AnyService, Core } from "./core/core.ts";
-import type { Logger } from "./core/options.ts";
+import { type Logger, SILENT } from "./core/options.ts";
 import { createCore } from "./create.ts";
 import { Fault, type Store } from "./log/index.ts";
 import type { Certificate } from "./net/certificate.ts";
@@ -58,7 +58,6 @@ export interface Running {
 /** @throws Fault when a port cannot be opened; the store is closed then */
 export async function startServer(options: ServerOptions): Promise<Running> {
   const {
-    store,
     parts = [],
     authenticate,
     authorize,
@@ -71,9 +70,11 @@ export async function startServer(options: ServerOptions): Promise<Running> {
     version,
   } = options;
   const started: StartedPart[] = [];
+  const store = parts.reduce((inner, part) => part.store?.(inner) ?? inner, options.store);
   const services = parts.reduce((changed, part) => part.services?.(changed) ?? changed, options.services);
   const core = createCore(services, {
     store,
+    layers: parts.flatMap((part) => part.layer ?? []),
     unready: () => started.flatMap((part) => part.unready?.() ?? []),
     ...(authenticate && { authenticate }),
     ...(authorize && { authorize }),
@@ -107,7 +108,8 @@ export async function startServer(options: ServerOptions): Promise<Running> {
     // First the listeners: readiness can be asked for while the calls of the last process are taken up.
     served = await movable(options.plain, options.tls, listen, moved);
     const recovered = await core.start();
-    for (const part of parts) if (part.start) started.push(await part.start(core));
+    const tools = { store, logger: logger ?? SILENT, listeners: served.listeners };
+    for (const part of parts) if (part.start) started.push(await part.start(core, tools));
     const addresses = started.flatMap((part) => part.addresses);
     const stopAll = () => stop(core, started, served!, store);
     return { core, listeners: served.listeners, addresses, recovered, moved, stop: stopAll };

@@ -6,8 +6,9 @@ import { ANONYMOUS, type Call, type CallState } from "../../src/contract/index.t
 import { type Cursor, Fault } from "../../src/log/index.ts";
 import type { Args, Spec } from "../args.ts";
 import type { CommandContext } from "../command.ts";
-import { CONNECT_OPTIONS, connectArgs } from "../connect.ts";
+import { answersOnce, CONNECT_OPTIONS, connectArgs } from "../connect.ts";
 import { DETACHED, OK, UsageError } from "../exit.ts";
+import { FILE_OPTIONS, filesOf, sendFiles } from "../files.ts";
 import { follow } from "../follow.ts";
 import { readInput, readItems } from "../input.ts";
 import { methodName, serverUrl } from "../target.ts";
@@ -23,6 +24,7 @@ export const spec: Spec = {
     { name: "INPUT", what: "JSON, @FILE, or - for stdin (default {})", optional: true },
   ],
   options: {
+    ...FILE_OPTIONS,
     items: { what: "the input is a stream of items: a JSON array, or a line each of @FILE or -" },
     async: { what: "do not wait: print the address of the call" },
     wait: { value: "SECONDS", what: "wait so long, then print the address of the call", number: {} },
@@ -37,6 +39,7 @@ export const spec: Spec = {
     `backtalk call localhost:4400 studio.isPrime '{"n":97}'`,
     `backtalk call localhost:4400 studio.countdown '{"from":5,"intervalMs":500}' --via websocket`,
     "backtalk call localhost:4400 studio.develop @photo.json --async",
+    "backtalk call localhost:4400 studio.develop --file image=@photo.jpg",
     `printf '{"text":"hi"}\\n' | backtalk call localhost:4400 studio.chat - --items`,
   ],
   notes: [
@@ -51,7 +54,9 @@ export async function run({ args, screen, interrupt, stdin }: CommandContext): P
   const given = args.positionals[2];
   const hasItems = args.has("items");
   check(args, hasItems, given);
-  const input = hasItems ? undefined : ((await readInput(given, stdin)) ?? {});
+  const files = filesOf(args);
+  const read = hasItems ? undefined : ((await readInput(given, stdin)) ?? {});
+  const input = files.length === 0 ? read : await sendFiles(files, read, { url, args, screen, signal: interrupt });
   const connection = connectArgs(url, args, screen);
   const { context } = connection;
   const timeout = args.number("timeout");
@@ -63,8 +68,11 @@ export async function run({ args, screen, interrupt, stdin }: CommandContext): P
     ...(timeout !== undefined && { deadline: Date.now() + timeout * 1000 }),
   };
   try {
-    if (args.has("plain")) return await plain(base);
-    return await recorded({ ...base, key: args.text("key") ?? newKey() });
+    const key = args.text("key");
+    // Over what brings one answer only there is nothing to follow: the call is made, and its answer printed.
+    const isOnce = answersOnce(args, url) && !["async", "wait", "events", "items"].some((each) => args.has(each));
+    if (args.has("plain") || isOnce) return await plain({ ...base, key });
+    return await recorded({ ...base, key: key ?? newKey() });
   } finally {
     connection.close();
   }
@@ -149,6 +157,7 @@ function check(args: Args, hasItems: boolean, given: string | undefined): void {
     if (args.has(a) && args.has(b)) throw new UsageError(`--${a} and --${b} cannot be used together`);
   };
   for (const other of ["async", "wait", "key", "items", "events"]) both("plain", other);
+  both("file", "items");
   both("async", "wait");
   if (hasItems && given === undefined) throw new UsageError("--items needs INPUT: a JSON array, @FILE or -");
 }

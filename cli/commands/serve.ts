@@ -94,7 +94,7 @@ export async function run({ args, screen, interrupt }: CommandContext): Promise<
       drainMs: seconds(args, "drain"),
       keepMs: seconds(args, "keep"),
       version: packageJson.version,
-      parts: partsOf({ args, hostname, file: args.positionals[0]!, certificate, screen }),
+      parts: partsOf({ args, hostname, file: args.positionals[0]!, certificate, screen, store }),
     });
   } catch (thrown) {
     await store.close();

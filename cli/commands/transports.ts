@@ -6,8 +6,12 @@ import {
   type Property,
   type TransportProperties,
 } from "../../src/contract/transport.ts";
+import { properties as amqp } from "../../src/transports/amqp/properties.ts";
 import { properties as http } from "../../src/transports/http/properties.ts";
 import { properties as memory } from "../../src/transports/memory/properties.ts";
+import { properties as rpc } from "../../src/transports/rpc/properties.ts";
+import { properties as tcp } from "../../src/transports/tcp/properties.ts";
+import { properties as udp } from "../../src/transports/udp/properties.ts";
 import { properties as websocket } from "../../src/transports/websocket/properties.ts";
 import type { Spec } from "../args.ts";
 import { suggestion } from "../args.ts";
@@ -15,7 +19,15 @@ import type { CommandContext } from "../command.ts";
 import { OK, UsageError } from "../exit.ts";
 import { labelled, type Style, table } from "../table.ts";
 
-export const TRANSPORTS: readonly TransportProperties[] = [...http, ...websocket, ...memory];
+export const TRANSPORTS: readonly TransportProperties[] = [
+  ...http,
+  ...websocket,
+  ...rpc,
+  ...tcp,
+  ...udp,
+  ...amqp,
+  ...memory,
+];
 
 export const spec: Spec = {
   name: "transports",

@@ -28,11 +28,10 @@ export interface Wanted {
 const MAX_PIXELS = 40_000_000;
 
 /** @throws Fault `invalid_argument` for what is not an image, or too large a one. */
-export async function make(base64: string, wanted: Wanted): Promise<Photo> {
+export async function make(source: Uint8Array, wanted: Wanted): Promise<Photo> {
   const quality = wanted.quality ?? 80;
   try {
-    // Bytes, not text: `Bun.Image` takes a string for the path of a file.
-    let image = new Bun.Image(Buffer.from(base64, "base64"), { maxPixels: MAX_PIXELS });
+    let image = new Bun.Image(source, { maxPixels: MAX_PIXELS });
     const target = wanted.format ?? writable((await image.metadata()).format);
     if (wanted.width !== undefined) image = image.resize(wanted.width);
     if (target === "png") image = image.png();
@@ -50,6 +49,10 @@ export async function make(base64: string, wanted: Wanted): Promise<Photo> {
   }
 }
 
+export function bytesOf({ image }: Photo): Uint8Array {
+  return Buffer.from(image, "base64");
+}
+
 function writable(source: string): Format {
   return format.safeParse(source).data ?? "jpeg";
 }
@@ -59,6 +62,6 @@ function notAnImage(thrown: unknown): unknown {
   if (typeof code !== "string" || !code.startsWith("ERR_IMAGE_")) return thrown;
   return new Fault("invalid_argument", "the image cannot be read", {
     fields: [{ path: "image", message: String(message) }],
-    hint: `send a JPEG, PNG, WebP, GIF, BMP or TIFF of at most ${MAX_PIXELS / 1e6} megapixels as base64`,
+    hint: `send a JPEG, PNG, WebP, GIF, BMP or TIFF of at most ${MAX_PIXELS / 1e6} megapixels`,
   });
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { ANONYMOUS, Fault, type HandlerCall, type Method, type Service, type Subscriber } from "backtalk";
+import { ANONYMOUS, Fault, type HandlerCall, type Method, type Service, type Subscriber, validate } from "backtalk";
 import first from "../first/service.ts";
 import type { Photo } from "./images.ts";
 import { isPrime } from "./primes.ts";
@@ -128,7 +128,8 @@ function method(name: string, of: Service = studio): Method {
 }
 
 function run(name: string, input: unknown, call = fakeCall()): unknown {
-  return method(name).handler(input, call);
+  const { handler, kind, input: schema } = method(name);
+  return handler(kind === "unary" ? validate(schema, input, "input") : input, call);
 }
 
 async function all(name: string, input: unknown, call = fakeCall()): Promise<unknown[]> {

@@ -3,9 +3,20 @@
  * `backtalk serve examples/studio/service.ts`, then
  * `backtalk call localhost:4400 studio.isPrime '{"n":97}'`.
  */
-import { bidi, clientStream, type HandlerCall, serverStream, service, subscriber, topic, unary } from "backtalk";
+import {
+  bidi,
+  clientStream,
+  type HandlerCall,
+  serverStream,
+  service,
+  subscriber,
+  topic,
+  unary,
+  upload,
+  withUpload,
+} from "backtalk";
 import { z } from "zod";
-import { make, type Photo, photo } from "./images.ts";
+import { bytesOf, make, type Photo, photo } from "./images.ts";
 import { isPrime } from "./primes.ts";
 import { story } from "./story.ts";
 
@@ -45,18 +56,20 @@ export default service("studio", {
       input: z.object({ image: z.base64(), width: width.default(160) }),
       output: photo,
     },
-    (input) => make(input.image, { width: input.width }),
+    (input) => make(Buffer.from(input.image, "base64"), { width: input.width }),
   ),
 
   develop: unary(
     {
       description: "a long job: the image in several widths, one after the other; goes on after a restart",
-      input: z.object({
-        image: z.base64(),
-        widths: z.array(width).min(1).max(32).default([320, 160, 80]),
-        /** Milliseconds between the steps, to have time to look at them. */
-        pauseMs: pause.default(0),
-      }),
+      input: withUpload(
+        z.object({
+          widths: z.array(width).min(1).max(32).default([320, 160, 80]),
+          /** Milliseconds between the steps, to have time to look at them. */
+          pauseMs: pause.default(0),
+        }),
+        { image: upload({ types: ["image/*"], maxBytes: 32 * 1024 * 1024, inline: true }) },
+      ),
       output: z.object({ photos: z.array(photo), attempts: z.int() }),
       progress: z.object({ step: z.string(), done: z.int(), of: z.int(), photo: photo.optional() }),
       recorded: "always",
@@ -68,9 +81,10 @@ export default service("studio", {
       for await (const { kind, data } of call.history()) {
         if (kind === "progress" && (data as { photo?: Photo }).photo) done.push((data as { photo: Photo }).photo);
       }
+      const source = await image.bytes();
       for (const wanted of widths.slice(done.length)) {
         call.signal.throwIfAborted();
-        const made = await make(image, { width: wanted });
+        const made = await make(source, { width: wanted });
         const id = `${call.id}-${done.length}`;
         await call.publish(photos, { id, stage: "uploaded", photos: [made] }, { key: `${id}:uploaded` });
         done.push(made);
@@ -154,7 +168,7 @@ export default service("studio", {
 
   compress: subscriber(photos, async (event, call) => {
     if (event.stage !== "uploaded") return;
-    const smaller = await Promise.all(event.photos.map((each) => make(each.image, { format: "webp", quality: 40 })));
+    const smaller = await Promise.all(event.photos.map((each) => make(bytesOf(each), { format: "webp", quality: 40 })));
     await next(event.id, "compressed", smaller, call);
   }),
 
@@ -162,7 +176,7 @@ export default service("studio", {
     if (event.stage !== "compressed") return;
     const [first] = event.photos;
     if (first === undefined) return;
-    const preview = await make(first.image, { width: Math.min(64, first.width), format: "jpeg", quality: 60 });
+    const preview = await make(bytesOf(first), { width: Math.min(64, first.width), format: "jpeg", quality: 60 });
     await next(event.id, "formatted", [first, preview], call);
   }),
 

@@ -2,29 +2,18 @@
 import { ANONYMOUS, compose, TOPICS } from "../contract/peer.ts";
 import { Fault } from "../log/fault.ts";
 import { httpPeer } from "../transports/http/client-peer.ts";
-import { Linked, type WireTrace } from "../transports/http/client-request.ts";
+import { Linked } from "../transports/http/client-request.ts";
 import { attach, newKey, Pending, start, type Use } from "./call.ts";
 import { pause, platformEnvironment } from "./environment.ts";
 import { LADDER } from "./fallback.ts";
-import { Link, type Socket, type SocketReport } from "./link.ts";
+import { Link } from "./link.ts";
 import { LogReading } from "./reading.ts";
 import type { Context } from "./retry.ts";
 import { Session } from "./session.ts";
 import { Tokens } from "./tokens.ts";
-import type { CallOptions, CallsQuery, Client, ClientOptions, ReadOptions, TopicEvent } from "./types.ts";
+import type { CallOptions, CallsQuery, Client, ClientOptions, MakePeer, ReadOptions, TopicEvent } from "./types.ts";
 
-/** What makes a WebSocket peer; a parameter, so that a client can be built without one. */
-export type Connect = (options: ConnectOptions) => Socket;
-
-export interface ConnectOptions extends SocketReport {
-  readonly url: string;
-  /** With `true` asked for a new one. */
-  readonly token: ((renew?: boolean) => string | Promise<string>) | undefined;
-  readonly WebSocket: typeof WebSocket;
-  readonly trace: WireTrace | undefined;
-}
-
-export function clientOver<S>(url: string, options: ClientOptions, connect?: Connect): Client<S> {
+export function clientOver<S>(url: string, options: ClientOptions, connect?: MakePeer): Client<S> {
   const base = url.replace(/\/+$/, "");
   const env = options.environment ?? platformEnvironment();
   const closing = new AbortController();
@@ -98,19 +87,19 @@ function topicOf(context: Context, name: string): unknown {
 function linkOf(
   url: string,
   options: ClientOptions,
-  connect: Connect | undefined,
+  connect: MakePeer | undefined,
   env: Context["env"],
   tokens: Tokens | undefined,
   closing: AbortSignal,
 ): Link {
-  // What HTTP does not know of the options it ignores; the token it gets from `tokens` only.
+  // What a transport does not know of the options it ignores; the token it gets from `tokens` only.
   const { transport = "auto", token: _, ...shared } = options;
-  const Platform = options.WebSocket ?? globalThis.WebSocket;
-  const auto = Platform === undefined || !connect ? LADDER.slice(1) : LADDER;
-  const token = tokens && { token: () => tokens.get() };
+  const isOwn = typeof transport === "function";
+  const make = isOwn ? transport : (options.WebSocket ?? globalThis.WebSocket) && connect;
+  const ladder = isOwn ? (["own"] as const) : transport !== "auto" ? [transport] : make ? LADDER : LADDER.slice(1);
   return new Link({
     clock: env,
-    ladder: transport === "auto" ? auto : [transport],
+    ladder,
     http: (mode) =>
       httpPeer({
         ...shared,
@@ -118,21 +107,12 @@ function linkOf(
         mode,
         clock: env,
         pause: (ms, signal, isReader) => pause(env, ms, signal ?? closing, isReader),
-        ...token,
+        ...(tokens && { token: () => tokens.get() }),
       }),
-    connect({ opened, closed }) {
-      if (!Platform || !connect) {
-        throw new Fault("unimplemented", "there is no WebSocket here", {
-          hint: "give its constructor as an option, or use another transport",
-        });
-      }
-      return connect({
-        url,
-        token: tokens && ((renew) => tokens.get(renew)),
-        WebSocket: Platform,
-        trace: options.trace,
-        opened,
-        closed,
+    connect(report) {
+      if (make) return make({ ...shared, ...report, url, ...(tokens && { token: (renew) => tokens.get(renew) }) });
+      throw new Fault("unimplemented", "there is no WebSocket here", {
+        hint: "give its constructor as an option, or use another transport",
       });
     },
   });

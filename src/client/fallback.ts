@@ -8,7 +8,8 @@
  * - Three connections in a row that lasted less than a second fall.
  * - After a minute the next better one is tried; each time that this fails the minute doubles, up to ten.
  */
-export type Transport = "websocket" | "sse" | "long-poll" | "poll";
+/** `own` is a peer that the user's program makes: nothing is above or below it. */
+export type Transport = "websocket" | "sse" | "long-poll" | "poll" | "own";
 
 /** From the best to the one that always works. */
 export const LADDER: readonly Transport[] = ["websocket", "sse", "long-poll", "poll"];

@@ -1,6 +1,6 @@
 /** `backtalk/client`: for browsers, Node, Deno and Bun. Loads nothing of the server. */
 import { websocketPeer } from "../transports/websocket/client.ts";
-import { type Connect, clientOver } from "./client.ts";
+import { clientOver } from "./client.ts";
 import type { Client, ClientOptions } from "./types.ts";
 
 export type { CallState, Exchange, Layer, Peer } from "../contract/peer.ts";
@@ -18,14 +18,5 @@ export type * from "./types.ts";
  * `S` is `typeof service`, a union of several, or a list of them.
  */
 export function createClient<S>(url: string, options: ClientOptions = {}): Client<S> {
-  return clientOver<S>(url, options, websocket);
+  return clientOver<S>(url, options, websocketPeer);
 }
-
-const websocket: Connect = ({ opened, closed, token, trace, ...rest }) =>
-  websocketPeer({
-    ...rest,
-    onOpen: opened,
-    onClose: closed,
-    ...(token !== undefined && { token }),
-    ...(trace && { trace }),
-  });

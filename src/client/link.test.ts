@@ -59,9 +59,9 @@ describe("which peer gets a call", () => {
     await link.peer(call("s/m"));
     await link.peer(call("s/m", { key: "k" }));
     await link.peer(call("s/m"));
-    report().opened();
+    report().onOpen();
     await link.peer(call("s/m"));
-    report().closed(lost());
+    report().onClose(lost());
     await link.peer(call("s/m"));
     expect(log).toEqual(["sse s/m", "connect", "websocket s/m", "sse s/m", "websocket s/m", "sse s/m"]);
   });
@@ -96,7 +96,7 @@ describe("what the machine is told", () => {
     const { link, report } = setup();
     await link.peer(call("calls/1"));
     const fault = lost();
-    report().closed(fault);
+    report().onClose(fault);
     expect(link.transport).toBe("sse");
     expect(link.isUnsent(fault)).toBe(true);
     expect(link.isUnsent(lost())).toBe(false);
@@ -106,10 +106,10 @@ describe("what the machine is told", () => {
     const { link, report } = setup();
     await link.peer(call("calls/1"));
     for (let i = 0; i < 5; i++) {
-      report().opened();
-      report().closed(new Fault("unavailable", "goes", { detail: { close: "drain" } }));
+      report().onOpen();
+      report().onClose(new Fault("unavailable", "goes", { detail: { close: "drain" } }));
     }
-    report().closed(new Fault("unauthenticated", "no token"));
+    report().onClose(new Fault("unauthenticated", "no token"));
     expect(link.transport).toBe("websocket");
   });
 

@@ -8,15 +8,12 @@ import type { Page, ReadAt } from "../log/index.ts";
 import type { HttpMode } from "../transports/http/client-read.ts";
 import { type Clock, Linked, neverSent } from "../transports/http/client-request.ts";
 import { begin, chosen, type FallbackEvent, type FallbackState, next, type Transport } from "./fallback.ts";
+import type { PeerOptions } from "./types.ts";
 
 /** A peer over one connection at a time, which is made when it is used and there is none. */
-export type Socket = Peer & { close(): void };
+export type Socket = Peer & { close?(): void };
 
-export interface SocketReport {
-  opened(): void;
-  /** It broke, was closed, or could not be opened. What waits for it fails with this very fault. */
-  closed(fault: Fault): void;
-}
+export type SocketReport = Pick<PeerOptions, "onOpen" | "onClose">;
 
 export interface LinkOptions {
   readonly clock: Clock;
@@ -53,18 +50,18 @@ export class Link {
   }
 
   close(): void {
-    this.#socket?.close();
+    this.#socket?.close?.();
   }
 
   #peerFor(call: Call): Peer {
     const { ladder } = this.#options;
     // A plain call is one request in any mode: opening a WebSocket for it would only cost round trips.
-    if (isPlain(call) && (ladder.length > 1 || ladder[0] !== "websocket")) {
+    if (isPlain(call) && (ladder.length > 1 || !isSocket(ladder[0]!))) {
       return this.#socket && this.#openedAt !== undefined ? this.#socket : this.#httpPeer("sse");
     }
     this.#tell({ type: "connect", at: this.#options.clock.now() });
     const { transport } = this;
-    if (transport === "websocket") return this.#socketPeer();
+    if (isSocket(transport)) return this.#socketPeer(transport);
     const peer = this.#httpPeer(transport);
     return async (call) => this.#watched(await peer(call), transport);
   }
@@ -75,15 +72,14 @@ export class Link {
     return peer;
   }
 
-  #socketPeer(): Peer {
+  #socketPeer(transport: Transport): Peer {
     const { clock, connect } = this.#options;
-    const transport = "websocket";
     this.#socket ??= connect({
-      opened: () => {
+      onOpen: () => {
         this.#openedAt = clock.now();
         this.#tell({ type: "opened", transport, at: this.#openedAt });
       },
-      closed: (fault) => {
+      onClose: (fault) => {
         const [at, openedAt] = [clock.now(), this.#openedAt];
         this.#openedAt = undefined;
         if (openedAt === undefined) this.#unsent.add(fault);
@@ -139,6 +135,10 @@ export class Link {
   #tell(event: FallbackEvent): void {
     this.#state = next(this.#state, event);
   }
+}
+
+function isSocket(transport: Transport): transport is "websocket" | "own" {
+  return transport === "websocket" || transport === "own";
 }
 
 function isPlain({ to, key, keep }: Call): boolean {

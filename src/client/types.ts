@@ -1,15 +1,19 @@
 /** The types of the client, inferred from `typeof service`: nothing is generated, nothing of the server is loaded. */
-import type { CallState, CallStateName, Layer, Trace } from "../contract/peer.ts";
+import type { CallState, CallStateName, Layer, Peer, Trace } from "../contract/peer.ts";
 import type { AnySchema, InputOf, OutputOf } from "../contract/schema.ts";
 import type { Members, Method, MethodKind, Service, Topic } from "../contract/service.ts";
+import type { Fault } from "../log/fault.ts";
 import type { Cursor, FaultJson, Place } from "../log/index.ts";
 import type { Fetch, Token, WireTrace } from "../transports/http/client-request.ts";
 import type { Environment } from "./environment.ts";
 import type { Transport } from "./fallback.ts";
 
 export interface ClientOptions {
-  /** `auto` (default) begins with WebSocket and falls back to what gets through; any other is the only one used. */
-  readonly transport?: "auto" | Transport;
+  /**
+   * `auto` (default) begins with WebSocket and falls back to what gets through; any other is the only one used.
+   * A function makes a peer of another kind, such as `tcpPeer` of `backtalk/tcp`.
+   */
+  readonly transport?: "auto" | Exclude<Transport, "own"> | MakePeer;
   /** Proof of who calls. A function is asked when the first request is made, and when the server says `unauthenticated`. */
   readonly token?: Token;
   /** Around everything that goes to the server, each try of its own: `compose(layers)`, the first is the outermost. */
@@ -33,6 +37,19 @@ export interface ClientOptions {
   readonly environment?: Environment;
   /** Called before each wait for another try. */
   readonly onRetry?: (retry: Retry) => void;
+}
+
+/** Makes the peer that a client uses alone. It comes back from breaks by itself: the client repeats what may be repeated. */
+export type MakePeer = (options: PeerOptions) => Peer & { close?(): void };
+
+/** The options of the client, and what it wants to be told. */
+export interface PeerOptions extends Omit<ClientOptions, "transport" | "token" | "layers" | "attempts" | "onRetry"> {
+  readonly url: string;
+  /** With `true` asked for a new one. */
+  readonly token?: (renew?: boolean) => string | Promise<string>;
+  readonly onOpen: () => void;
+  /** The connection broke, was closed, or could not be opened. What waits for it fails with this very fault. */
+  readonly onClose: (fault: Fault) => void;
 }
 
 export interface Retry {

@@ -7,6 +7,8 @@ import type { Method, Topic } from "./service.ts";
 export interface Contract {
   readonly methods: ReadonlyMap<string, Method>;
   readonly topics: ReadonlyMap<string, Topic>;
+  /** The service that each topic is described with: the first that has it. */
+  readonly owners: ReadonlyMap<string, string>;
 }
 
 /** What somebody wants to do, for `authorize`. */
@@ -63,6 +65,8 @@ export interface Host {
   readonly limits: Limits;
   readonly timing: Timing;
   readonly authenticate: Authenticate;
+  /** Asks the operator's `authorize` about what does not go through `peer`. Rejects with a Fault. */
+  readonly permit?: (principal: Principal, action: Action) => Promise<void>;
   /** Whether nobody has to prove anything: then transports may skip `authenticate`. */
   readonly anonymous: boolean;
   /** Aborts when the server begins to drain: readers are told to come back, held polls are answered. */

@@ -40,6 +40,12 @@ export interface MethodOptions {
   readonly onDisconnect?: "detach" | "cancel";
   /** Milliseconds after which a call fails with `deadline_exceeded`; a caller can only shorten it. */
   readonly deadlineMs?: number;
+  /**
+   * Its calls wait in a queue of the broker for `backtalk worker` processes, on any machine, instead of running
+   * in the server (default false; `serve --amqp`). Such a call is always recorded. `onRestart` and `maxAttempts`
+   * then mean the worker: one that is lost while it runs the call. One input only (unary and server streaming).
+   */
+  readonly queue?: boolean;
 }
 
 export type Awaitable<T> = T | Promise<T>;
@@ -142,6 +148,8 @@ const NAME = /^[A-Za-z][A-Za-z0-9_]{0,63}$/;
 const RESERVED = new Set([
   "calls",
   "topics",
+  "streams",
+  "webhooks",
   "attach",
   "backtalk",
   "ws",

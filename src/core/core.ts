@@ -1,13 +1,17 @@
 /** Contract + handlers + store = a peer. */
 import {
+  type Action,
   CALLS,
   type Call,
   type Contract,
+  compose,
   type Exchange,
   type Host,
   LIMITS,
   type Member,
   type Method,
+  type Peer,
+  type Principal,
   type Service,
   type Subscriber,
   TIMING,
@@ -39,6 +43,8 @@ export interface Core extends Host {
   drain(): Promise<void>;
   /** Ends everything at once. The store stays open: it is the caller's. */
   close(): Promise<void>;
+  /** Counts a request that becomes no call, for the limit `ratePerSecond`. @throws Fault `resource_exhausted` */
+  count(caller: Pick<Call, "principal" | "address">): void;
 }
 
 export interface CoreParts extends CoreOptions {
@@ -57,6 +63,7 @@ type Status = "new" | "starting" | "ready" | "draining" | "closed";
 
 class BacktalkCore implements Core {
   readonly contract: Contract;
+  readonly peer: Peer;
   readonly limits;
   readonly timing;
   readonly authenticate;
@@ -78,6 +85,7 @@ class BacktalkCore implements Core {
   #closed: Promise<void> | undefined;
 
   constructor(services: readonly AnyService[], options: CoreParts) {
+    this.peer = compose(options.layers ?? [])(this.#call);
     this.limits = { ...LIMITS, ...options.limits };
     this.timing = { ...TIMING, ...options.timing };
     this.anonymous = options.authenticate === undefined;
@@ -89,6 +97,7 @@ class BacktalkCore implements Core {
     const methods = new Map<string, Entry>();
     const topics = new Map<string, TopicEntry>();
     const topicNames = new Map<Topic, string>();
+    const owners = new Map<string, string>();
     this.#context = {
       store: options.store,
       volatile: options.volatile,
@@ -128,6 +137,7 @@ class BacktalkCore implements Core {
             throw new Fault("already_exists", `two services have a topic ${key}`, { hint: "topics share their names" });
           }
           topics.set(key, { name: key, topic: member });
+          if (!other) owners.set(key, name);
           topicNames.set(member, key);
         } else this.#subscribers.set(address, member);
       }
@@ -145,6 +155,7 @@ class BacktalkCore implements Core {
     this.contract = {
       methods: new Map([...methods].map(([name, entry]) => [name, entry.method])),
       topics: new Map([...topics].map(([name, entry]) => [name, entry.topic])),
+      owners,
     };
   }
 
@@ -156,7 +167,7 @@ class BacktalkCore implements Core {
     return this.#status === "ready" ? (this.#unready?.() ?? []) : [`the server is ${this.#status}`];
   };
 
-  readonly peer = (call: Call): Exchange | Promise<Exchange> => {
+  readonly #call = (call: Call): Exchange | Promise<Exchange> => {
     const context = this.#context;
     context.gate.request(call);
     const entry = context.methods.get(call.to);
@@ -172,6 +183,10 @@ class BacktalkCore implements Core {
     if (call.to.startsWith(CALLS)) return this.#attach(call);
     if (call.to.startsWith(TOPICS)) return this.#topic(call);
     throw unknownName(call.to, "method", this.contract.methods.keys());
+  };
+
+  readonly permit = async (principal: Principal, { verb, on, name }: Action): Promise<void> => {
+    if (this.#context.authorize) await mayOrThrow(this.#context, principal, verb, on, name);
   };
 
   async start(): Promise<{ retried: number; failed: number }> {
@@ -209,6 +224,10 @@ class BacktalkCore implements Core {
   /** Whether this is the status now, also after something else may have changed it. */
   #is(status: Status): boolean {
     return this.#status === status;
+  }
+
+  count(caller: Pick<Call, "principal" | "address">): void {
+    this.#context.gate.request(caller);
   }
 
   drain(): Promise<void> {

@@ -28,7 +28,7 @@ export class Gate {
   }
 
   /** One request of this caller. @throws Fault `resource_exhausted` */
-  request(call: Call): void {
+  request(call: Pick<Call, "principal" | "address">): void {
     const rate = this.#limits.ratePerSecond;
     if (rate === 0) return;
     // A burst of one second; of a rate below one a second, of one request.

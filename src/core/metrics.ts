@@ -72,7 +72,13 @@ const HELP: Readonly<Record<string, string>> = {
   backtalk_resumes_total: "Readings by verdict.",
   backtalk_faults_total: "Requests refused before a method ran, by code.",
   backtalk_trimmed_total: "Events and calls removed by retention.",
+  backtalk_webhooks_attempts_total: "Webhook messages that were tried, by endpoint and result.",
+  backtalk_webhooks_waiting: "Webhook messages that wait for another attempt.",
+  backtalk_webhooks_dead_total: "Webhook messages that were given up.",
+  backtalk_webhooks_missed_total: "Times that a webhook endpoint found its events no longer kept.",
+  backtalk_webhooks_disabled: "Webhook endpoints that are disabled.",
   backtalk_subscriber_failures_total: "Events that a subscriber could not handle.",
+  backtalk_datagrams_total: "Datagrams of UDP by what became of them.",
 };
 
 export class CoreMetrics implements Metrics {

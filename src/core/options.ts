@@ -1,5 +1,5 @@
 /** What a server can be told. Every default is stated; every number has its unit. */
-import type { Authenticate, Authorize, Limits, Timing } from "../contract/index.ts";
+import type { Authenticate, Authorize, Layer, Limits, Timing } from "../contract/index.ts";
 import type { FaultJson, Store } from "../log/index.ts";
 
 export interface CoreOptions {
@@ -15,6 +15,8 @@ export interface CoreOptions {
   /** How long running calls may take to finish when the server goes, in milliseconds (default 10 s). */
   readonly drainMs?: number;
   readonly logger?: Logger;
+  /** Policies around the core, the outermost first. */
+  readonly layers?: readonly Layer[];
   /** Why calls cannot be accepted, besides what the core knows itself: for /readyz. */
   readonly unready?: () => readonly string[];
   readonly now?: () => number;

@@ -1,6 +1,8 @@
 /** Small things that several parts of the core need. */
-import { createHash, randomBytes } from "node:crypto";
+import { createHash } from "node:crypto";
 import { Fault } from "../log/index.ts";
+
+export { keyedId, randomId } from "../contract/ids.ts";
 
 export function isPromise(value: unknown): value is Promise<unknown> {
   return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
@@ -55,40 +57,6 @@ export function restartFault(): Fault {
   return new Fault("unavailable", "the server was restarted while the call ran", {
     hint: 'call again with a new key; a method with onRestart: "retry" is started again by itself',
   });
-}
-
-const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz";
-
-/** 26 characters of Crockford's base 32: 128 bits of `bytes` and two of padding. */
-function base32(bytes: Uint8Array): string {
-  let text = "";
-  let bits = 0;
-  let value = 0;
-  for (let i = 0; i < 16; i++) {
-    value = (value << 8) | bytes[i]!;
-    bits += 8;
-    while (bits >= 5) {
-      bits -= 5;
-      text += ALPHABET[(value >>> bits) & 31];
-    }
-    value &= (1 << bits) - 1;
-  }
-  return text + ALPHABET[(value << (5 - bits)) & 31];
-}
-
-/** An id that nobody can guess. */
-export function randomId(): string {
-  return base32(randomBytes(16));
-}
-
-/** The id of the call that has this name for this caller: the same in every process that shares the store. */
-export function keyedId(principal: string, method: string, key: string): string {
-  // As JSON, so that no two triples make the same text.
-  return base32(
-    createHash("sha256")
-      .update(JSON.stringify([principal, method, key]))
-      .digest(),
-  );
 }
 
 /** A hash of a JSON value that does not depend on the order of the members of its objects. */

@@ -4,9 +4,10 @@
  * `application/x-ndjson` with the schema of one item in `x-backtalk-item`.
  */
 import type { Contract } from "../contract/host.ts";
-import { jsonSchema } from "../contract/schema.ts";
+import { type AnySchema, jsonSchema } from "../contract/schema.ts";
 import type { Method, Topic } from "../contract/service.ts";
 import { type Json, one, PARAMETERS, RESPONSES, ref, SCHEMAS, STATES, VERDICTS } from "./openapi-schemas.ts";
+import { hasReference, rebased } from "./rebase.ts";
 
 export interface OpenApiOptions {
   readonly title: string;
@@ -19,15 +20,16 @@ export interface OpenApiOptions {
 
 export function openapi(contract: Contract, options: OpenApiOptions): Json {
   const paths: Json = {};
-  for (const [name, method] of contract.methods) paths[`/${name}`] = methodPath(name, method);
-  for (const [name, topic] of contract.topics) paths[`/topics/${name}`] = topicPath(name, topic);
+  const schemas = new Schemas();
+  for (const [name, method] of contract.methods) paths[`/${name}`] = methodPath(name, method, schemas);
+  for (const [name, topic] of contract.topics) paths[`/topics/${name}`] = topicPath(name, topic, schemas);
   return {
     openapi: "3.1.0",
     info: { title: options.title, version: options.version },
     servers: [{ url: options.url ?? "/" }],
     paths: { ...paths, ...callPaths() },
     components: {
-      schemas: SCHEMAS,
+      schemas: { ...SCHEMAS, ...schemas.named },
       parameters: PARAMETERS,
       responses: RESPONSES,
       ...(!options.isAnonymous && {
@@ -41,16 +43,31 @@ export function openapi(contract: Contract, options: OpenApiOptions): Json {
   };
 }
 
-function methodPath(name: string, method: Method): Json {
-  const input = jsonSchema(method.input, "input");
-  const output = jsonSchema(method.output, "output");
+/** Schemas that refer to themselves have a place of their own, to which they refer. */
+class Schemas {
+  readonly named: Json = {};
+
+  of(schema: AnySchema, side: "input" | "output", name: string): Json {
+    const json = jsonSchema(schema, side);
+    if (!hasReference(json)) return json;
+    this.named[name] = rebased(json, `#/components/schemas/${name}`);
+    return ref.schema(name);
+  }
+}
+
+function methodPath(name: string, method: Method, schemas: Schemas): Json {
+  const own = name.replace("/", ".");
+  const input = schemas.of(method.input, "input", `${own}.input`);
+  const output = schemas.of(method.output, "output", `${own}.output`);
   const takesMany = method.kind === "clientStream" || method.kind === "bidi";
   const givesMany = method.kind === "serverStream" || method.kind === "bidi";
   const common = {
     tags: [name.slice(0, name.indexOf("/"))],
-    ...(method.options.description !== undefined && { description: method.options.description }),
+    ...told(method.options.description),
     "x-backtalk-kind": method.kind,
-    ...(method.progress && { "x-backtalk-progress": jsonSchema(method.progress, "output") }),
+    ...(method.progress && {
+      "x-backtalk-progress": extension(schemas.of(method.progress, "output", `${own}.progress`)),
+    }),
   };
   const responses = {
     "200": {
@@ -63,13 +80,13 @@ function methodPath(name: string, method: Method): Json {
   };
   const body = takesMany
     ? {
-        "application/x-ndjson": { schema: { type: "string" }, "x-backtalk-item": input },
+        "application/x-ndjson": { schema: { type: "string" }, "x-backtalk-item": extension(input) },
         ...one({ type: "array", items: input }),
       }
     : one(input);
   const post = {
     ...common,
-    operationId: name.replace("/", "."),
+    operationId: own,
     parameters: ["IdempotencyKey", "Prefer", "RequestTimeout", "TraceParent"].map(ref.parameter),
     requestBody: { required: false, content: body },
     responses:
@@ -80,7 +97,7 @@ function methodPath(name: string, method: Method): Json {
   if (!method.options.safe) return { post };
   const get = {
     ...common,
-    operationId: `${name.replace("/", ".")}.get`,
+    operationId: `${own}.get`,
     parameters: [
       { name: "input", in: "query", description: "The input as JSON; {} when absent", content: one(input) },
       ref.parameter("IfNoneMatch"),
@@ -94,13 +111,17 @@ function methodPath(name: string, method: Method): Json {
   return { post, get };
 }
 
-function topicPath(name: string, topic: Topic): Json {
-  const event = jsonSchema(topic.event, "input");
+function topicPath(name: string, topic: Topic, schemas: Schemas): Json {
+  const event = schemas.of(topic.event, "input", `topics.${name}.published`);
   const common = {
     tags: ["topics"],
-    ...(topic.options.description !== undefined && { description: topic.options.description }),
+    ...told(topic.options.description),
   };
-  const get = { ...common, operationId: `topics.${name}.read`, ...readOperation(jsonSchema(topic.event, "output")) };
+  const get = {
+    ...common,
+    operationId: `topics.${name}.read`,
+    ...readOperation(schemas.of(topic.event, "output", `topics.${name}.event`)),
+  };
   if (topic.options.open === false) return { get };
   const appended = one({
     type: "object",
@@ -216,8 +237,18 @@ function readOperation(item: Json): Json {
 }
 
 function stream(item?: Json): Json {
-  const media = { schema: { type: "string" }, ...(item && { "x-backtalk-item": item }) };
+  const media = { schema: { type: "string" }, ...(item && { "x-backtalk-item": extension(item) }) };
   return { "text/event-stream": media, "application/x-ndjson": media };
+}
+
+/** Tools take a bare `$ref` in an extension for a mistake. */
+function extension(schema: Json): Json {
+  return "$ref" in schema ? { allOf: [schema] } : schema;
+}
+
+/** The first line is what lists show. */
+function told(description: string | undefined): Json {
+  return description === undefined ? {} : { summary: description.split("\n", 1)[0], description };
 }
 
 function query(name: string, schema: Json, description?: string): Json {

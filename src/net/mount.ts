@@ -10,6 +10,13 @@ export interface HttpServer {
 /** Nothing, when the connection was taken over. */
 export type Answer = Response | undefined | Promise<Response | undefined>;
 
+/** Backtalk's own answers, for a mount that has turned a request into another, or refuses it with fields of its own. */
+export interface Own {
+  fetch(request: Request, server: HttpServer): Response | Promise<Response>;
+  /** A fault as problem details. */
+  problem(thrown: unknown, headers?: Readonly<Record<string, string>>): Response;
+}
+
 export interface Mount {
   /** Asked for paths that are none of Backtalk's own. Decoding and the query are left to `fetch`. */
   matches(path: string): boolean;
@@ -17,7 +24,12 @@ export interface Mount {
    * Answers with any method. The name of the host and the origin of a page were checked; credentials and the
    * limits of the body were not. It may throw: the answer is then the fault as problem details.
    */
-  fetch(request: Request, server: HttpServer): Answer;
+  fetch(request: Request, server: HttpServer, own: Own): Answer;
+  /** Addresses of Backtalk's own that it is asked for first, by their path: when `takes`, `fetch` answers there too. */
+  readonly first?: {
+    readonly paths: ReadonlySet<string>;
+    takes(request: Request): boolean;
+  };
   /** What pages of other origins may send and see, besides what they may everywhere (Fetch §3.3.3). */
   readonly cors?: {
     readonly methods: string;

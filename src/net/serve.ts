@@ -17,7 +17,7 @@ export interface ServeOptions<Data> {
   readonly tls?: Certificate & { readonly port: number };
   readonly fetch: (request: Request, server: Bun.Server<Data>) => Response | undefined | Promise<Response | undefined>;
   readonly websocket?: Bun.WebSocketHandler<Data>;
-  readonly limits: Pick<Limits, "bodyBytes" | "callBytes">;
+  readonly limits: Pick<Limits, "bodyBytes" | "callBytes"> & Partial<Pick<Limits, "uploadBytes">>;
   /** After how many seconds a quiet connection is closed (default 60, the same as the HTTP handler gives back after a stream; at most 255; streams ask for more). */
   readonly idleSeconds?: number;
   /** How long a listener may take to prove what it speaks, in milliseconds (default 2,000). */
@@ -76,8 +76,10 @@ function open<Data>(
     hostname,
     port,
     http2: true,
-    // Bodies of client streams are as long as their calls; the handler holds all others to `bodyBytes`.
-    maxRequestBodySize: Math.max(limits.bodyBytes, limits.callBytes) + 1024,
+    // Bodies of client streams are as long as their calls, uploads longer (in a form with its other parts); the
+    // handler holds all others to `bodyBytes`.
+    maxRequestBodySize:
+      Math.max(limits.bodyBytes, limits.callBytes, (limits.uploadBytes ?? 0) + limits.bodyBytes) + 1024,
     idleTimeout: Math.min(255, idleSeconds),
     // Nothing of an error is shown to the caller. A handler that throws is a defect: it is to answer itself.
     development: false,

@@ -9,7 +9,10 @@ export const SUBPROTOCOL = "backtalk.v1";
 export const CLOSE = {
   normal: 1000,
   goingAway: 1001,
+  protocol: 1002,
+  notText: 1007,
   policy: 1008,
+  tooLarge: 1009,
   internal: 1011,
   tooSlow: 3008,
   credential: 4401,

@@ -6,6 +6,7 @@ export interface ServerProcess {
   readonly pid: number;
   readonly port: number;
   readonly tlsPort: number;
+  readonly tcpPort: number;
   /** SIGKILL: nothing can be tidied up. */
   kill(): Promise<void>;
   /** Resolves when it has ended, by itself or not. */
@@ -19,7 +20,7 @@ export async function startServer(args: ServerArgs): Promise<ServerProcess> {
   if (ports === undefined) throw new Error(`the server ended before it answered, with ${await child.exited}`);
   return {
     pid: child.pid,
-    ...(JSON.parse(ports) as { port: number; tlsPort: number }),
+    ...(JSON.parse(ports) as { port: number; tlsPort: number; tcpPort: number }),
     exited: child.exited,
     async kill() {
       child.kill("SIGKILL");

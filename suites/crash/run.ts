@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import type { LogEvent } from "../../src/log/index.ts";
 import { makeCertificate } from "../../src/net/certificate.ts";
 import { httpPeer } from "../../src/transports/http/client.ts";
+import { tcpPeer } from "../../src/transports/tcp/client.ts";
 import { websocketPeer } from "../../src/transports/websocket/client.ts";
 import { toolsOf } from "../store/case.ts";
 import {
@@ -56,7 +57,7 @@ export async function runCrash(options: CrashOptions): Promise<CrashReport> {
     timing: { commentMs: 300, heartbeatMs: 300, graceMs: 2_000, retryMs: 50, spreadMs: 200 },
   };
   let server = await startServer(args);
-  const ports = { port: server.port, tlsPort: server.tlsPort };
+  const ports = { port: server.port, tlsPort: server.tlsPort, tcpPort: server.tcpPort };
   const transports = transportsAt(ports);
   let isClosing = false;
   const world: Surroundings = {
@@ -187,7 +188,7 @@ function same(log: readonly LogEvent[], received: readonly LogEvent[], what: str
   }
 }
 
-function transportsAt({ port, tlsPort }: Pick<ServerProcess, "port" | "tlsPort">): Transport[] {
+function transportsAt({ port, tlsPort, tcpPort }: Pick<ServerProcess, "port" | "tlsPort" | "tcpPort">): Transport[] {
   const plain = `http://127.0.0.1:${port}`;
   const waits = { pollMs: 30, waitMs: 1_000, silenceMs: 1_500, openMs: 1_000, answerMs: 1_500 };
   const https = { url: `https://127.0.0.1:${tlsPort}`, tls: { rejectUnauthorized: false }, ...waits };
@@ -201,6 +202,7 @@ function transportsAt({ port, tlsPort }: Pick<ServerProcess, "port" | "tlsPort">
     { name: "http3 sse", peer: () => httpPeer({ ...https, mode: "sse", protocol: "http3" }) },
     { name: "http3 long-poll", peer: () => httpPeer({ ...https, mode: "long-poll", protocol: "http3" }) },
     { name: "websocket", peer: () => websocketPeer({ url: plain, silenceMs: 2_000 }) },
+    { name: "tcp", peer: () => tcpPeer({ url: `tcp://127.0.0.1:${tcpPort}`, silenceMs: 2_000 }) },
   ];
   // A client keeps its connections: eight of each are enough for everybody.
   return transports.map(({ name, peer }) => {

@@ -8,6 +8,7 @@ import { serve } from "../../src/net/serve.ts";
 import { type AnyService, createCore, memoryStore } from "../../src/server.ts";
 import { sqliteStore } from "../../src/stores/sqlite/store.ts";
 import { httpHandler } from "../../src/transports/http/server.ts";
+import { tcpListener } from "../../src/transports/tcp/server.ts";
 import { websocketHandler } from "../../src/transports/websocket/server.ts";
 
 export interface ServerArgs {
@@ -17,6 +18,8 @@ export interface ServerArgs {
   readonly store?: string;
   readonly port: number;
   readonly tlsPort: number;
+  /** Of TCP (default any free one). */
+  readonly tcpPort?: number;
   readonly certificate?: Certificate;
   readonly limits?: CoreOptions["limits"];
   readonly timing?: CoreOptions["timing"];
@@ -61,7 +64,9 @@ const { listeners } = await serve({
   ...idle,
 });
 const [plain, secure] = listeners;
-process.stdout.write(`${JSON.stringify({ port: plain!.port, tlsPort: secure?.port ?? 0 })}\n`);
+const tcp = await tcpListener(core, { hostname: "127.0.0.1", port: args.tcpPort ?? 0 });
+const ports = { port: plain!.port, tlsPort: secure?.port ?? 0, tcpPort: tcp.port };
+process.stdout.write(`${JSON.stringify(ports)}\n`);
 
 // The test has gone, however it went.
 for await (const _ of process.stdin);

@@ -53,6 +53,10 @@ test("TypeScript in documents can be read, and imports what there is", async () 
     backtalk: "src/index.ts",
     "backtalk/client": "src/client/index.ts",
     "backtalk/server": "src/server.ts",
+    "backtalk/connect": "src/transports/rpc/client.ts",
+    "backtalk/grpc": "src/transports/rpc/client-grpc.ts",
+    "backtalk/tcp": "src/transports/tcp/client.ts",
+    "backtalk/upload": "src/uploads/client.ts",
   };
   for (const { path, text } of blocks.filter(({ language }) => language === "ts" || language === "js")) {
     // An ellipsis stands for what is left out.
@@ -93,7 +97,7 @@ describe("commands in the README", () => {
   const runnable = commands.filter(
     ({ path, line }) =>
       path === "README.md" &&
-      /^(curl|\.\/backtalk (call|calls|publish|transports)) ?/.test(line) &&
+      /^(curl|\.\/backtalk (call|calls|contract|publish|transports)) ?/.test(line) &&
       !line.includes("<"),
   );
   beforeAll(async () => {

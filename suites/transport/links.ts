@@ -1,9 +1,17 @@
 /** The transports, as the suites use them. */
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { Call, Exchange, Host, Peer } from "../../src/contract/index.ts";
+import { describeProto } from "../../src/describe/proto/index.ts";
 import { Fault, type Page, type ReadAt } from "../../src/log/index.ts";
 import { type HttpMode, httpPeer } from "../../src/transports/http/client.ts";
 import { httpHandler } from "../../src/transports/http/server.ts";
 import { memoryPeer } from "../../src/transports/memory/client.ts";
+import { connectPeer, grpcWebPeer } from "../../src/transports/rpc/client.ts";
+import { grpcPeer } from "../../src/transports/rpc/client-grpc.ts";
+import { type GrpcListener, grpcListener, rpcHandlers, rpcMount } from "../../src/transports/rpc/server.ts";
+import { tcpPeer } from "../../src/transports/tcp/client.ts";
+import { type TcpListener, tcpListener } from "../../src/transports/tcp/server.ts";
 import { websocketPeer } from "../../src/transports/websocket/client.ts";
 import { type SocketData, websocketHandler } from "../../src/transports/websocket/server.ts";
 import { testCertificate } from "./certificate.ts";
@@ -88,6 +96,102 @@ export function websocketLink(): CutLink {
   };
 }
 
+export type RpcProtocol = "grpc" | "grpc-web" | "connect";
+
+/** gRPC on a listener of its own, the other two beside everything else on that of HTTP. */
+export function rpcLink(protocol: RpcProtocol, isTls = false): CutLink {
+  return protocol === "grpc" ? grpcLink() : mountedLink(protocol, isTls);
+}
+
+function mountedLink(protocol: "grpc-web" | "connect", isTls: boolean): CutLink {
+  const listener = listen(isTls, (host) => {
+    const mount = rpcMount(rpcHandlers(host, describeProto(host.contract)), { limits: host.limits });
+    return { fetch: httpHandler(host, { mounts: [mount] }), websocket: websocketHandler(host).websocket };
+  });
+  const make = protocol === "connect" ? connectPeer : grpcWebPeer;
+  const peerAt = (port: number, user?: string): Peer =>
+    make({
+      url: `${isTls ? "https" : "http"}://127.0.0.1:${port}`,
+      ...(isTls && { tls: { rejectUnauthorized: false } }),
+      ...(user !== undefined && { token: user }),
+    });
+  return {
+    serve: listener.serve,
+    stop: listener.stop,
+    get port() {
+      return listener.port;
+    },
+    peer: (user) => peerAt(listener.port, user),
+    cutPeer: async (bytes) => peerAt(await listener.cutPort(bytes)),
+  };
+}
+
+function grpcLink(): CutLink {
+  let listener: GrpcListener | undefined;
+  let port = 0;
+  let cutters: Cutter[] = [];
+  const peerAt = (at: number, user?: string): Peer => {
+    return grpcPeer({ url: `http://127.0.0.1:${at}`, ...(user !== undefined && { token: user }) });
+  };
+  return {
+    async serve(host) {
+      const handlers = rpcHandlers(host, describeProto(host.contract));
+      listener = await grpcListener({ hostname: "127.0.0.1", port, handlers, limits: host.limits });
+      port = listener.port;
+    },
+    get port() {
+      return port;
+    },
+    peer: (user) => peerAt(port, user),
+    async cutPeer(bytes) {
+      const proxy = await cutter(port);
+      proxy.cutAfter(bytes);
+      cutters.push(proxy);
+      return peerAt(proxy.port);
+    },
+    async stop() {
+      await Promise.all(cutters.map((each) => each.close()));
+      cutters = [];
+      await listener?.stop();
+      listener = undefined;
+    },
+  };
+}
+
+/** A Unix socket has no network to fail: what is cut is what lies between, a socket of its own. */
+export function tcpLink(kind: "tcp" | "tls" | "unix"): CutLink {
+  const path = join(tmpdir(), `bt-${crypto.randomUUID()}`);
+  let listener: TcpListener | undefined;
+  let cutters: Cutter[] = [];
+  let port = 0;
+  const peerAt = (at: number | string, user?: string): Peer =>
+    tcpPeer({
+      url: typeof at === "string" ? `unix:${at}` : `${kind}://127.0.0.1:${at}`,
+      ...(kind === "tls" && { tls: { rejectUnauthorized: false } }),
+      ...(user !== undefined && { token: user }),
+    });
+  return {
+    async serve(host) {
+      const tls = kind === "tls" ? testCertificate() : undefined;
+      listener = await tcpListener(host, kind === "unix" ? { unix: path } : { hostname: "127.0.0.1", port, tls });
+      port = listener.port ?? 0;
+    },
+    peer: (user) => peerAt(kind === "unix" ? path : port, user),
+    async cutPeer(bytes) {
+      const proxy = await cutter(kind === "unix" ? path : port, kind === "unix" ? `${path}.cut${cutters.length}` : 0);
+      proxy.cutAfter(bytes);
+      cutters.push(proxy);
+      return peerAt(kind === "unix" ? proxy.path! : proxy.port);
+    },
+    async stop() {
+      await Promise.all(cutters.map((each) => each.close()));
+      cutters = [];
+      await listener?.stop(0);
+      listener = undefined;
+    },
+  };
+}
+
 /** One of each, for what is tested across transports. */
 export function allLinks(): Readonly<Record<string, CutLink>> {
   return {
@@ -99,6 +203,9 @@ export function allLinks(): Readonly<Record<string, CutLink>> {
     "http2 sse": httpLink({ protocol: "http2", mode: "sse" }),
     "http3 sse": httpLink({ protocol: "http3", mode: "sse" }),
     websocket: websocketLink(),
+    grpc: rpcLink("grpc"),
+    "grpc-web": rpcLink("grpc-web"),
+    connect: rpcLink("connect"),
   };
 }
 

@@ -62,6 +62,7 @@ export const hol: Experiment = {
   title: "head-of-line blocking: streams that stand still for each lost packet",
   question: "How many streams does one lost packet stop over HTTP/1.1, 2 and 3?",
   defaults: { rttMs: 50, loss: 0.01, runs: 2 },
+  variants: { streams: "the streams alone, without the pages" },
   overLoopback: false,
   async run(lab) {
     const directory = mkdtempSync(join(tmpdir(), "backtalk-hol-"));
@@ -95,9 +96,9 @@ export const hol: Experiment = {
         series.push({ name: way.name, points: stalled.map((count) => [index, count] as const) });
       }
       lab.progress(`pages of ${OBJECTS} objects`);
-      const pages = await pagesOf(lab, { cert, key });
-      for (const [index, way] of WAYS.entries()) {
-        const times = pages[index]!;
+      const pages = lab.variant === "streams" ? [] : await pagesOf(lab, { cert, key });
+      for (const [index, times] of pages.entries()) {
+        const way = WAYS[index]!;
         findings.push({
           name: `page, ${way.name.replace(", six connections", "")}`,
           values: { stalled: "", most: "", of: "", losses: "", page: times },

@@ -5,7 +5,7 @@
 import type { Host } from "../../contract/index.ts";
 import { toFault } from "../../log/index.ts";
 import { credentialsIn } from "../../net/credentials.ts";
-import type { Answer, HttpServer, Mount } from "../../net/mount.ts";
+import type { Answer, HttpServer, Mount, Own } from "../../net/mount.ts";
 import type { Origins } from "../../wire/origin.ts";
 import { Ask } from "./ask.ts";
 import { discardBody } from "./body.ts";
@@ -60,6 +60,8 @@ export function httpHandler<S extends HttpServer>(
   const others = new Map(options.routes);
   const mounts = options.mounts ?? [];
   const mountOf = (path: string) => mounts.find((mount) => mount.matches(path));
+  const firsts = new Map(mounts.flatMap((mount) => [...(mount.first?.paths ?? [])].map((path) => [path, mount])));
+  const firstOf = (path: string) => (firsts.size === 0 ? undefined : firsts.get(path));
   if (options.websocket) others.set("/ws", needUpgrade(options.websocket));
 
   const refused = (ask: Ask, thrown: unknown): Promise<Response> => {
@@ -98,14 +100,29 @@ export function httpHandler<S extends HttpServer>(
     );
   };
 
+  const own: Own = {
+    problem,
+    fetch(request, server) {
+      const ask = askOf(request, server, via);
+      try {
+        return dispatch(ask, targets.get(ask.path) ?? targetOf(web, ask.path));
+      } catch (thrown) {
+        return refused(ask, thrown);
+      }
+    },
+  };
+
   const mounted = (ask: Ask, mount: Mount, server: S): Answer => {
-    const answer = mount.fetch(ask.request, server);
+    const answer = mount.fetch(ask.request, server, own);
     return answer instanceof Promise ? answer.catch((thrown) => refused(ask, thrown)) : answer;
   };
 
   const route = (ask: Ask, server: S): Answer => {
     const target = targets.get(ask.path);
-    if (target) return dispatch(ask, target);
+    if (target) {
+      const first = firstOf(ask.path);
+      return first?.first?.takes(ask.request) ? mounted(ask, first, server) : dispatch(ask, target);
+    }
     const other = others.get(ask.path);
     if (other) return other(ask.request, server);
     const mount = mountOf(ask.path);
@@ -118,7 +135,7 @@ export function httpHandler<S extends HttpServer>(
     const allowed = isAllowedOrigin(origin, request, origins);
     if (allowed === "own") return route(ask, server);
     if (allowed === undefined) throw refuseOrigin(origin);
-    const mount = targets.has(path) ? undefined : mountOf(path);
+    const mount = targets.has(path) ? firstOf(path) : mountOf(path);
     if (request.method === "OPTIONS") {
       if (mount?.cors) return preflight(mount.cors.methods, origin, mount.cors.accepts);
       return preflight((targets.get(path) ?? targetOf(web, path)).allow, origin);
@@ -136,10 +153,8 @@ export function httpHandler<S extends HttpServer>(
 
   return (request, server) => {
     const { url } = request;
-    // Sliced instead of parsed: a URL object costs as much as the rest of the routing together.
-    const start = url.indexOf("/", 8);
-    const queryAt = url.indexOf("?", start);
-    const ask = new Ask(request, server, queryAt < 0 ? url.slice(start) : url.slice(start, queryAt), queryAt, via);
+    const ask = askOf(request, server, via);
+    const start = (ask.queryAt < 0 ? url.length : ask.queryAt) - ask.path.length;
     try {
       if (url.length - start > urlChars) throw urlTooLong(urlChars);
       if (countsHeaders && bytesOf(request.headers) > headerBytes) throw headersTooLarge(headerBytes);
@@ -150,6 +165,14 @@ export function httpHandler<S extends HttpServer>(
       return refused(ask, thrown);
     }
   };
+}
+
+function askOf(request: Request, server: HttpServer, via: string): Ask {
+  const { url } = request;
+  // Sliced instead of parsed: a URL object costs as much as the rest of the routing together.
+  const start = url.indexOf("/", 8);
+  const queryAt = url.indexOf("?", start);
+  return new Ask(request, server, queryAt < 0 ? url.slice(start) : url.slice(start, queryAt), queryAt, via);
 }
 
 /** What `Bun.serve` takes at most: it answers 431 itself beyond it (tried on 1.4.5). */

@@ -22,11 +22,14 @@ export const STATUS: Readonly<Record<Code, number>> = Object.freeze({
 });
 
 /** Limits on how much was sent: waiting does not help, so 413 (RFC 9110 §15.5.14) instead of 429. */
-const TOO_LARGE = new Set(["bodyBytes", "itemBytes"]);
+const TOO_LARGE = new Set(["bodyBytes", "itemBytes", "uploadBytes"]);
+/** There is no room, and waiting does not make it (RFC 4918 §11.5). */
+const NO_ROOM = new Set(["uploadBytesPerPrincipal", "uploadBytesTotal", "disk"]);
 
 export function statusOf(fault: Fault): number {
   if (fault instanceof HttpFault) return fault.status;
   if (fault.code === "resource_exhausted" && fault.limit !== undefined && TOO_LARGE.has(fault.limit)) return 413;
+  if (fault.code === "resource_exhausted" && fault.limit !== undefined && NO_ROOM.has(fault.limit)) return 507;
   // draft-ietf-httpapi-idempotency-key-header §2.7: the key of another request.
   if (fault.code === "invalid_argument" && fault.detail?.["key"] === "reused") return 422;
   return STATUS[fault.code];

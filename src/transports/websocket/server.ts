@@ -1,13 +1,13 @@
 /** The server half of the WebSocket transport (PROTOCOL.md §3): the sockets of Bun become exchanges of a peer. */
-import type { Server, ServerWebSocket, WebSocketHandler } from "bun";
+import type { Server, WebSocketHandler } from "bun";
 import type { Host } from "../../contract/index.ts";
+import { Connection } from "../../frames/connection.ts";
+import { Hub } from "../../frames/hub.ts";
+import { Outbound } from "../../frames/outbound.ts";
 import { Fault } from "../../log/index.ts";
 import { CLOSE, SUBPROTOCOL } from "../../wire/frame.ts";
 import type { Origins } from "../../wire/origin.ts";
 import { checkHandshake, credentialsOf, refuse } from "./handshake.ts";
-import { Hub } from "./hub.ts";
-import { Outbound } from "./outbound.ts";
-import { Socket } from "./socket.ts";
 
 export type { Origins } from "../../wire/origin.ts";
 
@@ -21,7 +21,7 @@ export interface WebSocketOptions {
 /** What a socket carries: the credentials of its handshake, and from `open` on the connection. */
 export interface SocketData {
   readonly credentials: ReturnType<typeof credentialsOf>;
-  socket: Socket | undefined;
+  connection: Connection | undefined;
 }
 
 export interface WebSocketHandlers {
@@ -35,7 +35,7 @@ export interface WebSocketHandlers {
 
 export function websocketHandler(host: Host, options: WebSocketOptions = {}): WebSocketHandlers {
   const { origins = [], deflate = false } = options;
-  const hub = new Hub(host, deflate);
+  const hub = new Hub(host, "websocket", deflate);
   const { limits } = host;
   return {
     upgrade(request, server) {
@@ -44,7 +44,7 @@ export function websocketHandler(host: Host, options: WebSocketOptions = {}): We
         hub.check();
         const credentials = credentialsOf(request, server as Server<unknown>);
         const headers = { "sec-websocket-protocol": SUBPROTOCOL };
-        if (server.upgrade(request, { headers, data: { credentials, socket: undefined } })) return undefined;
+        if (server.upgrade(request, { headers, data: { credentials, connection: undefined } })) return undefined;
         throw new Fault("invalid_argument", "the handshake cannot be read", { hint: "RFC 6455 §4.1" });
       } catch (thrown) {
         return refuse(thrown);
@@ -58,26 +58,26 @@ export function websocketHandler(host: Host, options: WebSocketOptions = {}): We
       sendPings: false,
       perMessageDeflate: deflate,
       open(ws) {
-        const socket = new Socket(hub, ws as ServerWebSocket<unknown>, ws.data.credentials);
-        ws.data.socket = socket;
-        socket.opened();
+        const connection = new Connection(hub, ws, ws.data.credentials);
+        ws.data.connection = connection;
+        connection.opened();
       },
       message(ws, message) {
-        const { socket } = ws.data;
+        const { connection } = ws.data;
         try {
-          if (typeof message === "string") socket?.received(message);
-          else socket?.receivedBinary();
+          if (typeof message === "string") connection?.received(message);
+          else connection?.receivedBinary();
         } catch {
           // A defect of ours must not end the process: RFC 6455 §7.4.1, 1011.
-          socket?.out.close(CLOSE.internal, "internal");
+          connection?.out.close(CLOSE.internal, "internal");
         }
       },
-      ping: (ws) => ws.data.socket?.heard(),
-      pong: (ws) => ws.data.socket?.heard(),
-      drain: (ws) => ws.data.socket?.out.drained(),
+      ping: (ws) => ws.data.connection?.heard(),
+      pong: (ws) => ws.data.connection?.heard(),
+      drain: (ws) => ws.data.connection?.out.drained(),
       close(ws) {
-        ws.data.socket?.disposed();
-        ws.data.socket = undefined;
+        ws.data.connection?.disposed();
+        ws.data.connection = undefined;
       },
     },
     get size() {

@@ -1,0 +1,94 @@
+"""A client of backtalk.v1 over TCP (PROTOCOL.md section 5) with nothing but Python's standard library.
+
+python3 tcp.py tcp://localhost:4460 call   studio/isPrime '{"n": 7}'
+python3 tcp.py tcp://localhost:4460 follow studio/countdown '{"from": 50, "intervalMs": 100}'
+python3 tcp.py tcp://localhost:4460 attach CALL [CURSOR]
+"""
+import json, os, socket, struct, sys, time
+
+PREFACE = b"backtalk.v1\n"
+
+
+class Fault(Exception):
+    """The server's answer is no: code, message, hint."""
+
+
+class Connection:
+    def __init__(self, address, token=None):
+        host, port = address.removeprefix("tcp://").rsplit(":", 1)
+        self.socket = socket.create_connection((host, int(port)), timeout=45)  # the server pings after 25 s
+        self.socket.sendall(PREFACE)
+        if self.read(len(PREFACE)) != PREFACE:
+            raise Fault(f"{address} does not speak backtalk.v1")
+        if token:
+            self.send(type="auth", token=token)
+
+    def send(self, **message):
+        data = json.dumps(message).encode()
+        self.socket.sendall(struct.pack(">I", len(data)) + data)
+
+    def read(self, size):
+        data = bytearray()
+        while len(data) < size:
+            if not (piece := self.socket.recv(size - len(data))):
+                raise ConnectionError("the connection has ended")
+            data += piece
+        return bytes(data)
+
+    def messages(self):
+        """What the server says, one message after the other."""
+        while True:
+            message = json.loads(self.read(struct.unpack(">I", self.read(4))[0]))
+            if message["type"] == "ping":
+                self.send(type="pong")
+            elif message["type"] in ("close", "goaway"):
+                raise ConnectionError(message["reason"])
+            elif message["type"] == "fault":
+                raise Fault(json.dumps(message["fault"]))
+            yield message
+
+    def call(self, method, value):
+        """One input, one output. It is told apart by its id: here there is only one at a time."""
+        self.send(type="call", id=1, method=method, input=value)
+        return next(each["data"] for each in self.messages() if each["type"] == "result")
+
+    def events(self, **opening):
+        """The events of a call, from its opening message on, with credit for 64 at a time."""
+        self.send(id=1, credit=64, **opening)
+        for message in self.messages():
+            if message["type"] == "opened":
+                yield "opened", message["call"], None
+            for event in message.get("events", ()):
+                yield event["kind"], event.get("data"), event["cursor"]
+            if message.get("events"):
+                self.send(type="credit", id=1, n=len(message["events"]))
+            if message["type"] == "done":
+                return
+
+
+def follow(address, token=None, call=None, cursor="start", **opening):
+    """Each event once and in order, through any number of breaks: after one it goes on behind the last cursor."""
+    opening.setdefault("key", os.urandom(16).hex())  # the same key is the same call, when it has to be sent again
+    while True:
+        try:
+            connection = Connection(address, token)
+            begin = dict(type="attach", call=call, after=cursor) if call else dict(type="call", **opening)
+            for kind, data, at in connection.events(**begin):
+                call = data if kind == "opened" else call
+                cursor = at or cursor
+                yield kind, data, cursor, call
+            return
+        except OSError as broken:  # a ConnectionError, a refusal, or 45 s of silence
+            print(f"{broken}: going on with {call or 'the call'} after {cursor}", file=sys.stderr)
+            time.sleep(0.5)
+
+
+if __name__ == "__main__":
+    address, what, name, *rest = sys.argv[1:]
+    token = os.environ.get("BACKTALK_TOKEN")
+    if what == "call":
+        print(json.dumps(Connection(address, token).call(name, json.loads(rest[0]))))
+    else:
+        begin = dict(method=name, input=json.loads(rest[0])) if what == "follow" else dict(call=name)
+        for kind, data, cursor, call in follow(address, token, cursor=(rest[0] if what == "attach" and rest else "start"), **begin):
+            print(json.dumps({"kind": kind, "data": data, "cursor": cursor, "call": call}), flush=True)

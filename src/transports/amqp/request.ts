@@ -1,0 +1,110 @@
+/** A message of a queue of calls, read: what is asked, by whom, and where the answer goes (PROTOCOL.md §8.2). */
+import { ANONYMOUS, type Credentials, type Host, type Principal, type Trace } from "../../contract/index.ts";
+import { Fault } from "../../log/index.ts";
+import { credentialsIn } from "../../net/credentials.ts";
+import { isTooDeep } from "../../wire/json.ts";
+import { childTraceparent, parseTraceparent } from "../../wire/traceparent.ts";
+import type { Message } from "./driver.ts";
+import { FRAMES, HEADER } from "./names.ts";
+
+/** Whether it carries a message of `backtalk.v1` instead of an input. */
+export function isFrame(message: Message): boolean {
+  return message.type === FRAMES;
+}
+
+/** The body as text. @throws Fault `invalid_argument`, `resource_exhausted` */
+export function textOf({ body, contentType, contentEncoding }: Message, host: Host): string {
+  if (contentEncoding !== undefined && contentEncoding !== "" && !/^(utf-?8|identity)$/i.test(contentEncoding)) {
+    throw new Fault("invalid_argument", "the body has a content encoding", { hint: "send it as it is, in UTF-8" });
+  }
+  // The driver has parsed what says that it is JSON and is.
+  const isParsed = contentType === "application/json" && !(body instanceof Uint8Array);
+  const text = isParsed ? JSON.stringify(body) : typeof body === "string" ? body : decode(body as Uint8Array);
+  const { bodyBytes, jsonDepth } = host.limits;
+  if (text.length * 3 > bodyBytes && Buffer.byteLength(text) > bodyBytes) {
+    throw new Fault("resource_exhausted", `the body has more than ${bodyBytes} bytes`, {
+      limit: "bodyBytes",
+      retryable: false,
+      hint: "send less, or raise the limit bodyBytes of the server",
+    });
+  }
+  if (!isFrameText(text) && isTooDeep(text, jsonDepth)) {
+    throw new Fault("invalid_argument", `the input nests deeper than ${jsonDepth} levels`, { limit: "jsonDepth" });
+  }
+  return text;
+}
+
+/** Their depth is looked at by what parses them, which can say for which exchange that was. */
+function isFrameText(text: string): boolean {
+  return text.startsWith('{"type":');
+}
+
+function decode(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw new Fault("invalid_argument", "the body is not UTF-8");
+  }
+}
+
+/** @throws Fault `invalid_argument` */
+export function jsonOf(text: string): unknown {
+  if (text === "") return {};
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    throw new Fault("invalid_argument", "the body is not JSON");
+  }
+}
+
+/** `service/method` of the type, or of the routing key, with a dot or a slash. @throws Fault `not_found` */
+export function methodOf({ type, routingKey = "" }: Message, host: Host): string {
+  const name = (type === undefined || type === "" ? routingKey : type).replace(".", "/");
+  if (host.contract.methods.has(name)) return name;
+  throw new Fault("not_found", `there is no method ${name.slice(0, 128)}`, {
+    hint: "name it in the type of the message, or by the routing key: service.method",
+  });
+}
+
+/** Who sent it. @throws Fault `unauthenticated` */
+export async function principalOf(message: Message, host: Host, trustUsers: boolean): Promise<Principal> {
+  // The broker has compared it with the user of the connection (RabbitMQ: Validated User-ID).
+  if (trustUsers && message.userId !== undefined && message.userId !== "") return { id: message.userId };
+  if (host.anonymous) return ANONYMOUS;
+  return host.authenticate(credentialsOf(message));
+}
+
+function credentialsOf({ headers = {} }: Message): Credentials {
+  const field = (name: string): string | null => {
+    const found = Object.keys(headers).find((each) => each.toLowerCase() === name);
+    const value = found === undefined ? undefined : headers[found];
+    return typeof value === "string" ? value : null;
+  };
+  return credentialsIn(field, "amqp", undefined);
+}
+
+/** What makes a message that is delivered again the same call. */
+export function keyOf({ headers, messageId, correlationId }: Message): string | undefined {
+  const key = headers?.[HEADER.key];
+  if (key !== undefined && typeof key !== "string") {
+    throw new Fault("invalid_argument", `the header ${HEADER.key} must be text`);
+  }
+  return key || messageId || correlationId || undefined;
+}
+
+/** `expiration` is how long it may wait in the queue, and the call has no longer either. */
+export function deadlineOf({ expiration }: Message, host: Host): number | undefined {
+  const ms = expiration === undefined || expiration === "" ? Number.NaN : Number(expiration);
+  return Number.isFinite(ms) && ms >= 0 ? host.now() + ms : undefined;
+}
+
+export function traceOf({ headers = {} }: Message, host: Host): Trace | undefined {
+  const { traceparent, tracestate } = headers;
+  const parent = typeof traceparent === "string" ? parseTraceparent(traceparent) : undefined;
+  return (
+    parent && {
+      traceparent: childTraceparent(parent, host.random),
+      ...(typeof tracestate === "string" && { tracestate }),
+    }
+  );
+}

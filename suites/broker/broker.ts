@@ -1,0 +1,183 @@
+/**
+ * A RabbitMQ of one's own: its files in a folder for the time being, its ports free ones, its processes
+ * children of the test. Debian's package is enough; nothing of the system's own broker is touched.
+ */
+import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { connect, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+export interface TestBroker {
+  readonly url: string;
+  readonly port: number;
+  /** With `tls`. */
+  readonly tlsPort: number;
+  /** Of the virtual machine that it runs in. */
+  readonly pid: number;
+  /** SIGKILL: as when the machine loses its power. */
+  kill(): Promise<void>;
+  /** Again, with the same files and ports. */
+  start(): Promise<void>;
+  /**
+   * Ends it in order, and starts it again. A broker of this version writes the names of quorum queues to its disk
+   * seconds after it has made them: one that is killed before that never brings them up again.
+   */
+  restart(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export interface TestBrokerOptions {
+  /** PEM files for a listener with TLS. */
+  readonly tls?: { readonly cert: string; readonly key: string };
+}
+
+/** The script that starts a node, wherever the package has put it. */
+const SCRIPT = globSync("/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server").at(-1);
+
+/** Why there can be no broker here; in CI that is a failure. */
+export function noBroker(): string | undefined {
+  if (SCRIPT && Bun.which("erl") && Bun.which("epmd")) return undefined;
+  const why = "rabbitmq-server is not installed (apt-get install rabbitmq-server)";
+  if (process.env["CI"]) throw new Error(why);
+  return why;
+}
+
+export async function startBroker(options: TestBrokerOptions = {}): Promise<TestBroker> {
+  const home = mkdtempSync(join(tmpdir(), "backtalk-broker-"));
+  const [port, tlsPort, distribution, epmdPort] = (await freePorts(4)) as [number, number, number, number];
+  const config = [
+    `listeners.tcp.1 = 127.0.0.1:${port}`,
+    "loopback_users = none",
+    "log.console = true",
+    "log.console.level = error",
+    "log.file = false",
+    "vm_memory_high_watermark.absolute = 1GB",
+    "disk_free_limit.absolute = 1MB",
+  ];
+  if (options.tls) {
+    writeFileSync(join(home, "cert.pem"), options.tls.cert);
+    writeFileSync(join(home, "key.pem"), options.tls.key);
+    config.push(
+      `listeners.ssl.1 = 127.0.0.1:${tlsPort}`,
+      `ssl_options.cacertfile = ${join(home, "cert.pem")}`,
+      `ssl_options.certfile = ${join(home, "cert.pem")}`,
+      `ssl_options.keyfile = ${join(home, "key.pem")}`,
+      "ssl_options.verify = verify_none",
+    );
+  }
+  writeFileSync(join(home, "rabbitmq.conf"), `${config.join("\n")}\n`);
+  writeFileSync(join(home, "enabled_plugins"), "[].\n");
+  const env = {
+    PATH: process.env["PATH"] ?? "/usr/bin:/bin",
+    HOME: home,
+    LANG: "C.UTF-8",
+    // The name of the node is in its files: it must stay the same.
+    RABBITMQ_NODENAME: `backtalk${port}@localhost`,
+    RABBITMQ_MNESIA_BASE: join(home, "mnesia"),
+    RABBITMQ_LOG_BASE: join(home, "log"),
+    RABBITMQ_CONFIG_FILE: join(home, "rabbitmq.conf"),
+    RABBITMQ_ENABLED_PLUGINS_FILE: join(home, "enabled_plugins"),
+    RABBITMQ_CONF_ENV_FILE: "/dev/null",
+    RABBITMQ_PID_FILE: join(home, "pid"),
+    RABBITMQ_DIST_PORT: String(distribution),
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: "+S 1:1 +sbwt none -kernel inet_dist_use_interface {127,0,0,1}",
+    ERL_EPMD_PORT: String(epmdPort),
+    ERL_EPMD_ADDRESS: "127.0.0.1",
+  };
+  // In the foreground, so that it ends with the test: the broker would start one that stays.
+  const epmd = Bun.spawn(["epmd", "-port", String(epmdPort), "-address", "127.0.0.1"], {
+    env,
+    stdout: "ignore",
+    stderr: "ignore",
+  });
+  await until(() => isOpen(epmdPort), 10_000, "epmd");
+  let pid = 0;
+  let child: Bun.Subprocess | undefined;
+  const start = async (): Promise<void> => {
+    rmSync(join(home, "pid"), { force: true });
+    child = Bun.spawn(["sh", SCRIPT!], { env, cwd: home, stdout: Bun.file(join(home, "out")), stderr: "ignore" });
+    const { exited } = child;
+    let isOver = false;
+    void exited.then(() => {
+      isOver = true;
+    });
+    await until(
+      () => {
+        if (isOver) throw new Error(`the broker ended: ${readFileSync(join(home, "out"), "utf8").slice(-2_000)}`);
+        return isOpen(port);
+      },
+      60_000,
+      "the broker",
+    );
+    pid = Number(readFileSync(join(home, "pid"), "utf8"));
+  };
+  const end = async (signal: "SIGKILL" | "SIGTERM"): Promise<void> => {
+    if (!child) return;
+    try {
+      if (pid > 0) process.kill(pid, signal);
+    } catch {
+      // It has ended.
+    }
+    await until(() => !isAlive(pid), 30_000, "the broker's end");
+    await child.exited;
+    child = undefined;
+  };
+  await start();
+  return {
+    url: `amqp://guest:guest@127.0.0.1:${port}`,
+    port,
+    tlsPort,
+    get pid() {
+      return pid;
+    },
+    kill: () => end("SIGKILL"),
+    start,
+    async restart() {
+      await end("SIGTERM");
+      await start();
+    },
+    async stop() {
+      await end("SIGKILL");
+      epmd.kill("SIGKILL");
+      await epmd.exited;
+      rmSync(home, { recursive: true, force: true });
+    },
+  };
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return !existsSync(`/proc/${pid}/stat`) || !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch {
+    return false;
+  }
+}
+
+/** Whether AMQP is spoken there, or anything listens. */
+function isOpen(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: "127.0.0.1", port });
+    socket.on("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.on("error", () => resolve(false));
+  });
+}
+
+async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, "127.0.0.1"));
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.once("listening", resolve))));
+  const ports = servers.map((server) => (server.address() as { port: number }).port);
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}
+
+async function until(condition: () => boolean | Promise<boolean>, ms: number, what: string): Promise<void> {
+  const limit = performance.now() + ms;
+  while (!(await condition())) {
+    if (performance.now() > limit) throw new Error(`waited ${ms} ms in vain for ${what}`);
+    await Bun.sleep(50);
+  }
+}
