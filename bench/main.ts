@@ -20,8 +20,19 @@ import { recorded } from "./sections/recorded.ts";
 import { restart } from "./sections/restart.ts";
 import { size } from "./sections/size.ts";
 import { unary } from "./sections/unary.ts";
+import { ways } from "./sections/ways.ts";
 
-const SECTIONS: readonly Section[] = [unary, peers, recorded, fanout, latency, memoryOfSubscribers, restart, size];
+const SECTIONS: readonly Section[] = [
+  unary,
+  peers,
+  ways,
+  recorded,
+  fanout,
+  latency,
+  memoryOfSubscribers,
+  restart,
+  size,
+];
 const NAMES = SECTIONS.map(({ name }) => name).join(", ");
 const USAGE = `npm run bench [-- OPTIONS]
   --quick      short rounds: shows that everything works; the figures are rough

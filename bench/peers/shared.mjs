@@ -15,3 +15,7 @@ export function ready(ports) {
   process.stdin.resume();
   process.stdin.on("end", () => process.exit());
 }
+
+/** What the items of a stream say. */
+export const TEXT =
+  "a text of about a hundred characters, as an event of a feed often has it, more or less, give or take";

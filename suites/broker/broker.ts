@@ -118,10 +118,16 @@ export async function startBroker(options: TestBrokerOptions = {}): Promise<Test
     } catch {
       // It has ended.
     }
-    await until(() => !isAlive(pid), 30_000, "the broker's end");
+    await until(() => pid === 0 || !isAlive(pid), 30_000, "the broker's end");
     await child.exited;
     child = undefined;
+    pid = 0;
   };
+  // A test that fails badly must not leave them behind.
+  const onExit = (): void => {
+    for (const each of [pid, epmd.pid]) if (each > 0 && isAlive(each)) process.kill(each, "SIGKILL");
+  };
+  process.on("exit", onExit);
   await start();
   return {
     url: `amqp://guest:guest@127.0.0.1:${port}`,
@@ -140,6 +146,7 @@ export async function startBroker(options: TestBrokerOptions = {}): Promise<Test
       await end("SIGKILL");
       epmd.kill("SIGKILL");
       await epmd.exited;
+      process.off("exit", onExit);
       rmSync(home, { recursive: true, force: true });
     },
   };

@@ -15,8 +15,6 @@ import { peerOf, serverProcess } from "./server.ts";
 import type { Spawned } from "./spawn.ts";
 import { workerProcess } from "./worker.ts";
 
-const GRACE_MS = 3_000;
-
 class Site {
   readonly home = mkdtempSync(join(tmpdir(), "backtalk-crash-"));
   readonly effects = join(this.home, "effects");
@@ -24,16 +22,19 @@ class Site {
   readonly broker: TestBroker;
   readonly workers: Spawned[] = [];
   #server: Spawned | undefined;
+  readonly #graceMs: number;
   port = 0;
 
-  constructor(broker: TestBroker) {
+  /** @param graceMs how long a worker that is gone may take to come back */
+  constructor(broker: TestBroker, graceMs = 2_000) {
+    this.#graceMs = graceMs;
     this.broker = broker;
     writeFileSync(this.effects, "");
   }
 
   async serve(): Promise<void> {
     const args = { url: this.broker.url, prefix: this.prefix, store: join(this.home, "store.sqlite"), port: this.port };
-    const server = await serverProcess({ ...args, graceMs: GRACE_MS }, this.effects);
+    const server = await serverProcess({ ...args, graceMs: this.#graceMs }, this.effects);
     this.#server = server;
     this.port = server.port;
   }
@@ -53,15 +54,19 @@ class Site {
   /** The end of a call, and its events, through any number of restarts. */
   async ended(exchange: Exchange): Promise<{ state: CallState; events: LogEvent[] }> {
     let state: CallState | undefined;
-    await until(async () => {
-      try {
-        state = (await exchange.state()) as CallState;
-        return state.state !== "running";
-      } catch (thrown) {
-        if (toFault(thrown).retryable) return false;
-        throw thrown;
-      }
-    }, `the end of ${exchange.id}`, 50);
+    await until(
+      async () => {
+        try {
+          state = (await exchange.state()) as CallState;
+          return state.state !== "running";
+        } catch (thrown) {
+          if (toFault(thrown).retryable) return false;
+          throw thrown;
+        }
+      },
+      `the end of ${exchange.id}`,
+      50,
+    );
     const events: LogEvent[] = [];
     for await (const page of exchange.read({ from: "start", follow: false })) events.push(...page.events);
     return { state: state!, events };
@@ -91,7 +96,7 @@ else {
   /** Once at the right time; the moment is the seed's. */
   const scenario = async (seed: number, victim: "server" | "worker" | "broker"): Promise<void> => {
     const { random } = toolsOf(seed);
-    const site = new Site(broker);
+    const site = new Site(broker, victim === "broker" ? 10_000 : 2_000);
     try {
       await site.serve();
       await site.work();
@@ -149,7 +154,7 @@ else {
       await site.serve();
       const exchange = await site.open("shop/poison", { name: "p" });
       // Whoever runs them starts them again.
-      for (let n = 0; n < 3; n++) await site.work(1);
+      for (let n = 0; n < 3; n++) await site.work(1).catch(() => {});
       const { state } = await site.ended(exchange);
       expect(state).toMatchObject({ state: "failed", fault: { code: "unavailable", limit: "maxAttempts" } });
       expect(site.count("poison p")).toBe(2);

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Call, Exchange, Host, Peer } from "../../src/contract/index.ts";
 import { describeProto } from "../../src/describe/proto/index.ts";
 import { Fault, type Page, type ReadAt } from "../../src/log/index.ts";
+import { amqpLink } from "../../src/transports/amqp/testing.ts";
 import { type HttpMode, httpPeer } from "../../src/transports/http/client.ts";
 import { httpHandler } from "../../src/transports/http/server.ts";
 import { memoryPeer } from "../../src/transports/memory/client.ts";
@@ -14,6 +15,7 @@ import { tcpPeer } from "../../src/transports/tcp/client.ts";
 import { type TcpListener, tcpListener } from "../../src/transports/tcp/server.ts";
 import { websocketPeer } from "../../src/transports/websocket/client.ts";
 import { type SocketData, websocketHandler } from "../../src/transports/websocket/server.ts";
+import { noBroker, startBroker, type TestBroker } from "../broker/broker.ts";
 import { testCertificate } from "./certificate.ts";
 import { type Cutter, cutter } from "./cutter.ts";
 import type { Link } from "./world.ts";
@@ -192,6 +194,22 @@ export function tcpLink(kind: "tcp" | "tls" | "unix"): CutLink {
   };
 }
 
+/** With a broker of its own, from the first use to the end of the process. */
+export function brokerLink(): CutLink {
+  let broker: TestBroker | undefined;
+  const link = amqpLink(() => broker!.url);
+  return {
+    async serve(host) {
+      broker ??= await startBroker();
+      await link.serve(host);
+    },
+    peer: link.peer,
+    // The broker stands between: what breaks is a client's connection to it, in the middle of a page.
+    cutPeer: async (bytes) => cutByAbort(link.peer(), bytes),
+    stop: link.stop,
+  };
+}
+
 /** One of each, for what is tested across transports. */
 export function allLinks(): Readonly<Record<string, CutLink>> {
   return {
@@ -206,6 +224,7 @@ export function allLinks(): Readonly<Record<string, CutLink>> {
     grpc: rpcLink("grpc"),
     "grpc-web": rpcLink("grpc-web"),
     connect: rpcLink("connect"),
+    ...(noBroker() === undefined && { amqp: brokerLink() }),
   };
 }
 

@@ -27,7 +27,7 @@ export interface BrokerOptions {
 }
 
 /** Waits between tries to set up a channel, in milliseconds: doubled each time, and spread. */
-const RETRY = { least: 200, most: 10_000 };
+const RETRY = { least: 200, most: 5_000 };
 /** Larger frames are fewer (the broker's own default). */
 const FRAME_BYTES = 131_072;
 

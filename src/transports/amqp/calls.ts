@@ -35,6 +35,8 @@ export class Calls {
   /** Where callers say that they do not want more: this process's own queue. */
   #controlQueue: string | undefined;
   readonly #open = new Map<string, Reply>();
+  /** The newest delivery of each request that is worked on: one that comes again meanwhile is not answered twice. */
+  readonly #deliveries = new Map<string, { readonly channel: Channel; readonly message: Message }>();
   readonly #working = new Set<Promise<void>>();
   readonly #heartbeat: ReturnType<typeof setInterval>;
   #isTaking = true;
@@ -101,12 +103,26 @@ export class Calls {
       settle(channel, message, "left");
       return;
     }
-    const work = this.#work(channel, message).finally(() => this.#working.delete(work));
+    let name = requestName(message);
+    if (name !== undefined && this.#deliveries.has(name)) {
+      if (message.redelivered) {
+        this.#deliveries.set(name, { channel, message });
+        return;
+      }
+      // Sent twice: each is answered.
+      name = undefined;
+    } else if (name !== undefined) this.#deliveries.set(name, { channel, message });
+    const work = this.#work(channel, message, name).finally(() => this.#working.delete(work));
     this.#working.add(work);
   }
 
   /** Never rejects. */
-  async #work(channel: Channel, message: Message): Promise<void> {
+  async #work(channel: Channel, message: Message, request: string | undefined): Promise<void> {
+    const settled = (outcome: Outcome): void => {
+      const newest = (request !== undefined && this.#deliveries.get(request)) || { channel, message };
+      if (request !== undefined) this.#deliveries.delete(request);
+      settle(newest.channel, newest.message, outcome);
+    };
     const { broker, host, trustUsers } = this.#options;
     const { replyTo = "", correlationId = "" } = message;
     const reply = new Reply(broker, message, () => this.#controlQueue);
@@ -122,13 +138,13 @@ export class Calls {
           return "bad";
         });
         if (outcome !== "later") {
-          settle(channel, message, outcome);
+          settled(outcome);
           return;
         }
         // Nobody waits for the answer, so it is this process that tries again: not the broker in a hot loop.
         await pause(backoff(tries, host.random), host.draining);
         if (host.draining.aborted) {
-          settle(channel, message, "left");
+          settled("left");
           return;
         }
       }
@@ -141,7 +157,8 @@ export class Calls {
   #beat(heartbeatMs: number): void {
     const now = performance.now();
     for (const reply of this.#open.values()) {
-      if (now - reply.saidAt < heartbeatMs / 2) continue;
+      // Strangers are told what they have asked for, and nothing else.
+      if (!reply.isFramed || now - reply.saidAt < heartbeatMs / 2) continue;
       void reply.say({ type: FRAMES, contentType: FRAMES_TYPE, body: '{"type":"ping"}' });
     }
   }
@@ -159,6 +176,11 @@ export async function declareDead(channel: Channel, { dead }: Names): Promise<vo
   await channel.exchangeDeclare({ exchange: dead, type: "fanout", durable: true });
   await channel.queueDeclare({ queue: dead, durable: true, arguments: { "x-queue-type": "quorum" } });
   await channel.queueBind({ queue: dead, exchange: dead, routingKey: "" });
+}
+
+/** What tells a request from others, where it can be told. */
+function requestName({ replyTo = "", correlationId = "", messageId = "" }: Message): string | undefined {
+  return correlationId === "" && messageId === "" ? undefined : JSON.stringify([replyTo, correlationId, messageId]);
 }
 
 function settle(channel: Channel, { deliveryTag }: Message, outcome: Outcome): void {

@@ -1,7 +1,7 @@
 /** Answers to one request, in order, to the queue that it named. */
 import type { Broker } from "./broker.ts";
 import type { Message } from "./driver.ts";
-import { DIRECT_REPLY } from "./names.ts";
+import { DIRECT_REPLY, FRAMES } from "./names.ts";
 
 export interface Part {
   readonly type: string;
@@ -17,11 +17,14 @@ export class Reply {
   /** Where the caller may say that it does not want more. */
   readonly #control: () => string | undefined;
   readonly #gone = new AbortController();
+  /** Whether the caller speaks `backtalk.v1`. */
+  readonly isFramed: boolean;
   /** When something was last said, in milliseconds since the process began. */
   saidAt = performance.now();
 
-  constructor(broker: Broker, { replyTo, correlationId }: Message, control: () => string | undefined) {
+  constructor(broker: Broker, { replyTo, correlationId, type }: Message, control: () => string | undefined) {
     this.#broker = broker;
+    this.isFramed = type === FRAMES;
     this.#to = replyTo === undefined || replyTo === "" ? undefined : replyTo;
     this.#correlationId = correlationId;
     this.#control = control;

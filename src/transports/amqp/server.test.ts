@@ -194,6 +194,28 @@ else {
       await server.stop();
     });
 
+    test("that restarts while a request is worked on brings it again, and it is answered once", async () => {
+      const server = await shopServer(broker.url);
+      const before = await stranger(broker.url);
+      const replies = `${server.prefix}.replies`;
+      await before.channel.queueDeclare({ queue: replies, durable: true, arguments: { "x-queue-type": "quorum" } });
+      const to = { exchange: `${server.prefix}.calls`, replyTo: replies, routingKey: "shop.once" };
+      await before.send({ ...to, messageId: "m", correlationId: "first" }, '{"name":"slow","ms":3000}');
+      await until(async () => (await server.store.list({ prefix: "calls/", limit: 9 })).logs.length === 1, "the call");
+      before.close();
+      await broker.restart();
+      await until(() => server.started.unready().length === 0, "the connection", 20);
+      const after = await stranger(broker.url);
+      await after.listen(replies);
+      await until(() => after.got.length > 0, "the answer", 20);
+      // What comes after would come after a second answer too.
+      await after.ask({ ...to, messageId: "n", correlationId: "last" }, '{"name":"quick"}');
+      expect(after.got.map(({ correlationId }) => correlationId)).toEqual(["first", "last"]);
+      expect((await server.store.list({ prefix: "calls/", limit: 9 })).logs).toHaveLength(2);
+      after.close();
+      await server.stop();
+    }, 60_000);
+
     test("that restarts is seen in readiness; readers come back and miss nothing", async () => {
       const server = await shopServer(broker.url);
       const peer = amqpPeer({ url: broker.url, prefix: server.prefix });

@@ -6,6 +6,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { ValueSchema } from "@bufbuild/protobuf/wkt";
 import { toolsOf } from "../../../suites/store/case.ts";
 import { Control, suiteService } from "../../../suites/transport/service.ts";
+import { ANONYMOUS, type CallState } from "../../contract/index.ts";
 import { describeProto } from "../../describe/proto/index.ts";
 import { type Core, createCore, memoryStore } from "../../server.ts";
 import { httpHandler } from "../http/server.ts";
@@ -212,14 +213,31 @@ describe("gRPC", () => {
     await lives();
   });
 
-  test("requests that are reset in the middle leave nothing", async () => {
-    for (let n = 0; n < 200; n++) {
-      const stream = session.request({ ":path": "/t.T/Sum", ":method": "POST", "content-type": "application/grpc" });
-      stream.on("error", () => {});
-      stream.write(Buffer.from([0, 0, 0, 0, 9, 9]));
-      stream.close(8);
-    }
+  test("requests that are reset in the middle, many at once, end no stream of items", async () => {
+    const other = connect(listener.url);
+    other.on("error", () => {});
+    const count = 200;
+    await Promise.all(
+      Array.from(
+        { length: count },
+        (_, n) =>
+          new Promise<void>((resolve) => {
+            const fields = { "content-type": "application/grpc", "idempotency-key": `reset-${n}` };
+            const stream = other.request({ ":path": "/t.T/Sum", ":method": "POST", ...fields });
+            stream.on("error", () => {});
+            stream.on("close", resolve);
+            stream.on("response", () => stream.close(8));
+            stream.write(frame(Buffer.from([9, 0, 0, 0, 0, 0, 0, 8, 64])));
+          }),
+      ),
+    );
     await lives();
+    for (let n = 0; n < count; n++) {
+      const call = { to: "t/sum", key: `reset-${n}`, principal: ANONYMOUS, via: "t" };
+      const state = (await (await core.peer(call)).state()) as CallState;
+      expect([n, state.state, state.received?.ended]).toEqual([n, "running", false]);
+    }
+    other.destroy();
   });
 
   test("what a handler gives and no message can hold is internal, and is there as text", async () => {

@@ -1,0 +1,3 @@
+import type { DescService } from "@bufbuild/protobuf";
+
+export const Bench: DescService;

@@ -1,0 +1,107 @@
+/** Serves HTTP/1.1 on the TLS of OpenSSL over TCP, and HTTP/3 on `node:quic`; notes each run of its handler. */
+import { createPrivateKey } from "node:crypto";
+import * as quic from "node:quic";
+import { readMessages, writeMessage } from "../../tls/http.ts";
+import { TlsEnd } from "../../tls/connection.ts";
+import { openOpenssl, opensslVersion, TlsContext, type VERSION } from "../../tls/openssl.ts";
+import { serveProgram } from "../../wire/program.ts";
+
+/** One run of the handler. */
+export interface Handled {
+  readonly path: string;
+  /** The request came as early data, by the word of the library of TLS. */
+  readonly isEarly: boolean;
+}
+
+export interface Serving {
+  readonly certificates: readonly string[];
+  readonly key: string;
+  readonly version?: keyof typeof VERSION;
+  readonly maxEarlyData?: number;
+  readonly groups?: string;
+  /** QUIC: a Retry for each new client. */
+  readonly retry?: boolean;
+}
+
+const BODY = "x".repeat(600);
+const handled: Handled[] = [];
+
+function serveTcp(address: string, serving: Serving): number {
+  const { certificates, key, version = "1.3", maxEarlyData = 0, groups } = serving;
+  const context = new TlsContext(openOpenssl(), {
+    isServer: true,
+    version,
+    certificates,
+    key,
+    maxEarlyData,
+    ...(groups !== undefined && { groups }),
+  });
+  const { port } = Bun.listen<{ end: TlsEnd; got: Uint8Array; isEarly: boolean } | undefined>({
+    hostname: address,
+    port: 0,
+    socket: {
+      open(socket) {
+        socket.data = { end: new TlsEnd(context), got: new Uint8Array(0), isEarly: false };
+      },
+      data(socket, bytes) {
+        const { data } = socket;
+        if (!data) return;
+        try {
+          data.end.feed(bytes);
+          for (let read = data.end.read(); read; read = data.end.read()) {
+            data.isEarly ||= read.isEarly;
+            const { messages, rest } = readMessages(Buffer.concat([data.got, read.bytes]));
+            data.got = rest;
+            for (const { start } of messages) {
+              handled.push({ path: start.split(" ")[1] ?? "", isEarly: data.isEarly });
+              data.end.write(writeMessage({ start: "HTTP/1.1 200 OK", fields: {}, body: BODY }));
+              data.isEarly = false;
+            }
+          }
+          const out = data.end.take();
+          // A response of a laboratory is smaller than the buffer of a socket.
+          if (out.length > 0) socket.write(out);
+        } catch {
+          socket.terminate();
+        }
+      },
+      end: (socket) => void socket.end(),
+      close(socket) {
+        socket.data?.end.free();
+        socket.data = undefined;
+      },
+      error() {},
+    },
+  });
+  return port;
+}
+
+async function serveQuic(address: string, serving: Serving): Promise<number> {
+  const { certificates, key, maxEarlyData = 0, groups, retry = false } = serving;
+  const onSession = (session: quic.QuicSession) => {
+    session.closed.catch(() => {});
+    session.onstream = (stream) => {
+      stream.closed.catch(() => {});
+      stream.onheaders = (headers) => {
+        handled.push({ path: String(headers[":path"]), isEarly: stream.early });
+        stream.sendHeaders({ ":status": "200" });
+        stream.setBody(BODY);
+      };
+    };
+  };
+  const endpoint = await quic.listen(onSession, {
+    alpn: "h3",
+    sni: { "*": { keys: [createPrivateKey(key)], certs: [Buffer.from(certificates.join(""))] } },
+    enableEarlyData: maxEarlyData > 0,
+    ...(groups !== undefined && { groups }),
+    endpoint: { address: `${address}:0`, validateAddress: retry },
+  });
+  return endpoint.address!.port;
+}
+
+serveProgram({
+  serveTcp,
+  serveQuic,
+  handled: () => handled.splice(0),
+  version: () => opensslVersion(openOpenssl()),
+});
