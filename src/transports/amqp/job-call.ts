@@ -45,8 +45,8 @@ export class JobCall {
   #token: string | undefined;
   #claims = 0;
   #holder: Holder | undefined;
-  /** A worker that waits until the holder is known to be lost. */
-  #standby: { readonly run: string; readonly queue: string } | undefined;
+  /** Runs that wait until the holder is known to be lost, and the queues of their workers. */
+  readonly #standbys = new Map<string, string>();
   #isContested = false;
   /** What came out of its order, by its number. */
   readonly #early = new Map<number, Said>();
@@ -333,7 +333,7 @@ export class JobCall {
       this.#holder.queue = queue;
       await this.#jobs.tell(queue, { do: "grant", call: this.id, run, attempt: this.#claims });
     } else if (this.#holder) {
-      this.#standby = { run, queue };
+      this.#standbys.set(run, queue);
       if (!this.#isContested) void this.#contest();
     } else await this.#grant(run, queue);
   }
@@ -385,22 +385,32 @@ export class JobCall {
     this.#isContested = true;
     const { graceMs, broker } = this.#connected!;
     let goneAt: number | undefined;
-    while (this.#standby && !this.#end && !this.#isOver && !this.#isDetached) {
+    while (this.#standbys.size > 0 && !this.#end && !this.#isOver && !this.#isDetached) {
       const { queue, run } = this.#holder!;
       const isThere = queue !== "" && (await this.#jobs.tell(queue, { do: "ping", call: this.id, run }));
       // It is not the worker's fault when there is no broker.
       if (isThere || broker.unready().length > 0) goneAt = undefined;
       else goneAt ??= performance.now();
       if (goneAt !== undefined && (queue === "" || performance.now() - goneAt >= graceMs)) {
-        const next = this.#standby;
-        this.#standby = undefined;
-        broker.note("warn", "a worker was lost while it ran a call", { call: this.id, method: this.method });
-        this.#tail = this.#tail.then(() => this.#grant(next.run, next.queue)).catch(() => {});
-        await this.#tail;
+        const next = await this.#nextRun();
+        if (next) {
+          broker.note("warn", "a worker was lost while it ran a call", { call: this.id, method: this.method });
+          this.#tail = this.#tail.then(() => this.#grant(...next)).catch(() => {});
+          await this.#tail;
+        }
         goneAt = undefined;
       } else await pause(Math.min(PROBE_MS, graceMs / 4), this.#reading.signal);
     }
     this.#isContested = false;
+  }
+
+  /** Of those that wait one that is still there. */
+  async #nextRun(): Promise<[run: string, queue: string] | undefined> {
+    for (const [run, queue] of this.#standbys) {
+      this.#standbys.delete(run);
+      if (await this.#jobs.tell(queue, { do: "ping", call: this.id, run })) return [run, queue];
+    }
+    return undefined;
   }
 
   // --- the end ---
@@ -471,8 +481,7 @@ export class JobCall {
       ) as FaultJson;
       await this.#jobs.tell(holder.queue, { do: "cancel", call: this.id, run: holder.run, fault });
     }
-    const standby = this.#standby;
-    if (standby) await this.#jobs.tell(standby.queue, { do: "gone", call: this.id, run: standby.run });
+    for (const [run, queue] of this.#standbys) await this.#jobs.tell(queue, { do: "gone", call: this.id, run });
     for (const { settle } of [...this.#unstored, ...this.#pending, ...this.#early.values()]) settle();
     this.#endSaid?.settle();
     this.#wake();

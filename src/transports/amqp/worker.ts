@@ -179,11 +179,8 @@ export class Worker {
     await channel.exchangeDeclare({ exchange: this.#names.servers, type: "fanout", durable: true });
     await channel.basicQos({ prefetchCount: this.#concurrency });
     this.#tags = [];
-    channel.on("close", () => {
-      this.#forget();
-      // What was not granted is the broker's again.
-      for (const run of this.#runs.values()) if (!run.isGranted) run.drop();
-    });
+    // Those that have claimed stay: a grant may be on its way, and the server knows whose call it is.
+    channel.on("close", () => this.#forget());
     for (const method of this.#methods.keys()) {
       const queue = this.#names.jobsOf(method);
       const isThere = !isAgain || (await this.#exists(queue));

@@ -52,7 +52,8 @@ export async function appendBody(
   let last: AppendedItems | undefined;
   const append = async (items: readonly unknown[], isLast: boolean): Promise<void> => {
     last = await exchange.append({ items, ...(next !== undefined && { seq: next }), ...(isLast && { end: true }) });
-    next = last.next;
+    // What was there before is skipped by its number: the next items have the numbers after these.
+    next = next === undefined ? last.next : next + items.length;
   };
   const { body } = ask.request;
   if (type === JSON_TYPE && !isUntyped) {

@@ -247,6 +247,19 @@ describe("a caller that streams", () => {
     expect(await (await lab.post("/lab/sum")).json()).toEqual({ n: 0 });
   });
 
+  test("a body that is sent again in many pieces keeps the numbers of its items", async () => {
+    const opened = await lab.post("/lab/sum", undefined, { prefer: "respond-async", ...ndjson });
+    const { id } = (await opened.json()) as CallState;
+    // More than are stored at once.
+    const all = items(...Array.from({ length: 600 }, () => 1));
+    for (const end of [false, true]) {
+      const sent = await lab.post(`/calls/${id}/items?seq=0&end=${end}`, all, ndjson);
+      expect(await sent.json()).toMatchObject({ next: 600 });
+    }
+    const done = await lab.get(`/calls/${id}`, { prefer: "wait=10" });
+    expect(await done.json()).toMatchObject({ state: "done", result: { n: 600 } });
+  });
+
   test("a handle first, then items by number; what came before is skipped", async () => {
     const opened = await lab.post("/lab/sum", undefined, { prefer: "respond-async", ...ndjson });
     expect(opened.status).toBe(202);
