@@ -3,10 +3,11 @@ import { join, resolve } from "node:path";
 import { readArgs, type Spec } from "../cli/args.ts";
 import { banner, friendly, speaks } from "../cli/banner.ts";
 import { aborted } from "../cli/commands/serve.ts";
-import { peerOf, VIAS, type Via } from "../cli/connect.ts";
+import { HTTP_VIAS, peerOf, VIAS, type Via } from "../cli/connect.ts";
 import { explain } from "../cli/exit.ts";
 import { catchInterrupt } from "../cli/interrupt.ts";
 import { logger } from "../cli/log.ts";
+import { PART_OPTIONS, partsOf } from "../cli/parts/index.ts";
 import { Screen } from "../cli/screen.ts";
 import { openStore } from "../cli/store.ts";
 import { table } from "../cli/table.ts";
@@ -29,10 +30,12 @@ const spec: Spec = {
     port: { value: "PORT", what: "", number: { max: 65_535, whole: true } },
     "tls-port": { value: "PORT", what: "", number: { max: 65_535, whole: true } },
     store: { value: "STORE", what: "" },
+    ...PART_OPTIONS,
   },
   examples: [],
 };
 
+const hostname = "127.0.0.1";
 const screen = new Screen({ out: process.stdout, err: process.stderr, env: process.env });
 const interrupt = catchInterrupt((code) => process.exit(code));
 try {
@@ -53,20 +56,23 @@ async function start(): Promise<void> {
   const running = await startServer({
     services: [studio],
     store,
-    hostname: "127.0.0.1",
+    hostname,
     plain: { port: args.number("port") ?? 4400, isAsked: true },
     tls: { port: args.number("tls-port") ?? 4443, isAsked: true, ...certificate },
     logger: logger("defects", !screen.canDraw, (line) => screen.note(line)),
     version: packageJson.version,
+    parts: partsOf({ args, hostname, file: join(root, "examples/studio/service.ts"), certificate, screen, store }),
   });
   const about = { running, services: [studio], store, certificate: certificate.path, hasAuth: false };
   // The table of addresses comes with what was measured.
   const lines = banner(about, screen.style);
   await screen.printAll(lines.slice(0, lines.indexOf("") + 1));
-  await screen.print("Calling over each transport: a thumbnail twice, then 6 events, 20 ms apart ...");
+  await screen.print(
+    "Calling over each transport: a thumbnail twice (over UDP a number), then 6 events, 20 ms apart ...",
+  );
   await screen.print("");
   const rows: string[][] = [];
-  for (const via of VIAS) rows.push(await measured(via, running));
+  for (const via of VIAS) rows.push(...(await measured(via, running)));
   const header = ["TRANSPORT", "ADDRESS", "FIRST", "AGAIN", "EVENTS"];
   await screen.printAll(table(header, rows, screen.style));
   const url = friendly(running.listeners[0]!.url).replace("http://", "");
@@ -75,6 +81,7 @@ async function start(): Promise<void> {
     "Up. In another terminal:",
     `  ./backtalk call ${url} studio.isPrime '{"n":97}'`,
     `  ./backtalk call ${url} studio.tell '{"prompt":"a fox"}' --via websocket`,
+    `  grpcurl -plaintext ${urlOf("grpc", running)?.replace("grpc://", "") ?? "localhost:4450"} list`,
     `  curl -N -H 'accept: text/event-stream' -d '{"from":5}' http://${url}/studio/countdown`,
     "Ctrl-C stops it.",
   ]);
@@ -83,26 +90,41 @@ async function start(): Promise<void> {
   await running.stop();
 }
 
-/** The row of a transport: what was seen, or why nothing was. */
-async function measured(via: Via, { listeners }: Running): Promise<string[]> {
+/** The row of a transport: what was seen, or why nothing was. Nothing for one that was not asked for. */
+async function measured(via: Via, running: Running): Promise<string[][]> {
+  const url = urlOf(via, running);
+  if (url === undefined) return HTTP_VIAS.includes(via) ? [[via, "not spoken here", "", "", ""]] : [];
+  const { peer, close } = peerOf(url, { via, trust: trustOf(url, { directories: [directory] }) });
+  const address = via === "websocket" ? `${url.replace(/^http/, "ws")}/ws` : url;
+  // One datagram holds no picture, and there are no streams of them.
+  const isSmall = via === "udp";
+  try {
+    const call = isSmall ? () => isPrime(peer) : () => thumbnail(peer);
+    const [first, again] = [await timed(call), await timed(call)];
+    const events = isSmall ? "-" : durationText(await timed(() => countdown(peer)));
+    return [[via, address, durationText(first), durationText(again), events]];
+  } catch (thrown) {
+    return [[via, address, explain(thrown).lines[0] ?? "failed", "", ""]];
+  } finally {
+    close();
+  }
+}
+
+function urlOf(via: Via, { listeners, addresses }: Running): string | undefined {
+  const other = addresses.find((each) => each.via === via)?.url;
+  if (other !== undefined) return friendly(other);
+  if (!HTTP_VIAS.includes(via)) return undefined;
   const isSecure = via === "http2" || via === "http3";
   const listener = listeners.find(
     ({ url, protocols }) => url.startsWith(isSecure ? "https" : "http:") && speaks(via, protocols),
   );
-  if (!listener) return [via, "not spoken here", "", "", ""];
-  const url = friendly(listener.url);
-  const { peer, close } = peerOf(url, { via, trust: trustOf(url, { directories: [directory] }) });
-  const address = via === "websocket" ? `${url.replace(/^http/, "ws")}/ws` : url;
-  try {
-    const first = await timed(() => thumbnail(peer));
-    const again = await timed(() => thumbnail(peer));
-    const events = await timed(() => countdown(peer));
-    return [via, address, ...[first, again, events].map(durationText)];
-  } catch (thrown) {
-    return [via, address, explain(thrown).lines[0] ?? "failed", "", ""];
-  } finally {
-    close();
-  }
+  return listener && friendly(listener.url);
+}
+
+async function isPrime(peer: Peer): Promise<void> {
+  const exchange = await peer({ to: "studio/isPrime", input: { n: 97 }, principal: ANONYMOUS, via: "start" });
+  const { prime } = (await exchange.result()) as { prime: boolean };
+  if (!prime) throw new Fault("internal", "97 is a prime, and the answer says no");
 }
 
 async function thumbnail(peer: Peer): Promise<void> {

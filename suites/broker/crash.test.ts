@@ -145,7 +145,8 @@ else {
       test(`when the server is killed, seed ${seed}`, () => scenario(seed, "server"), 60_000);
       test(`when a worker is killed, seed ${seed}`, () => scenario(seed, "worker"), 60_000);
     }
-    for (const seed of [1, 2]) test(`when the broker is killed, seed ${seed}`, () => scenario(seed, "broker"), 90_000);
+    for (const seed of [1, 2, 3])
+      test(`when the broker is killed, seed ${seed}`, () => scenario(seed, "broker"), 90_000);
   });
 
   test("a job that ends each of its workers ends too, and is kept as a dead letter", async () => {

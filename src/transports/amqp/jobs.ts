@@ -140,7 +140,8 @@ export class Jobs {
     const { broker, names, server } = this.#connected!;
     const headers = { server: names.serverOf(server) };
     const envelope = { routingKey: queue, type: JOB, contentType: JOB, mandatory: true, durable: false, headers };
-    return broker.publish(envelope, JSON.stringify(message)).catch(() => false);
+    // Until the broker has taken it: a grant that is lost here nobody would ask for again.
+    return broker.publishSurely(envelope, JSON.stringify(message));
   }
 
   enter(call: JobCall): void {

@@ -99,6 +99,7 @@ export class Worker {
   readonly #held = new Set<Held>();
   #tags: string[] = [];
   #isStopping = false;
+  #isClosed = false;
   /** How often the jobs' channel was set up: not for the first time, a queue may have been lost. */
   #setups = 0;
 
@@ -134,6 +135,7 @@ export class Worker {
     const until = performance.now() + drainMs;
     while (this.#runs.size > 0 && performance.now() < until) await pause(20);
     for (const run of this.#runs.values()) run.drop();
+    this.#isClosed = true;
     await Promise.all([this.#jobs?.close(), this.#answers.close()]);
   }
 
@@ -146,11 +148,20 @@ export class Worker {
   /** Resolves when the broker has it; false when the server's queue stays away. */
   async tell(server: string, message: FromWorker, signal?: AbortSignal): Promise<boolean> {
     const body = JSON.stringify(message);
-    for (const since = performance.now(); !signal?.aborted; ) {
+    let since: number | undefined;
+    for (let tries = 0; !signal?.aborted && !this.#isClosed; tries++) {
+      // With the queue that it has now: after a break the one before is gone, and answers to it are lost.
       const envelope = { routingKey: server, type: JOB, contentType: JOB, mandatory: true, replyTo: this.#queue };
-      if (await this.broker.publishSurely(envelope, body, signal)) return true;
-      if (performance.now() - since > HOMELESS_MS) return false;
-      await pause(500, signal);
+      try {
+        if (this.#answers.current) {
+          if (await this.broker.publish(envelope, body)) return true;
+          since ??= performance.now();
+          if (performance.now() - since > HOMELESS_MS) return false;
+        } else since = undefined;
+      } catch {
+        since = undefined;
+      }
+      await pause(Math.min(500, 20 * 2 ** Math.min(tries, 5)), signal);
     }
     return false;
   }

@@ -211,9 +211,13 @@ function protocols(cursor: Cursor): string[] {
   const names: string[] = [];
   while (list.left > 0) {
     const name = latin1(list.vector(1));
-    if (!list.isShort && !/^([\x0a\x1a*:JZjz\x8a\x9a\xaa\xba\xca\xda\xea\xfa])\1$/.test(name)) names.push(name);
+    if (!list.isShort && !isGreaseName(name)) names.push(name);
   }
   return names;
+}
+
+function isGreaseName(name: string): boolean {
+  return name.length === 2 && isGrease((name.charCodeAt(0) << 8) | name.charCodeAt(1));
 }
 
 function keyShares(cursor: Cursor): { group: number; bytes: number }[] {

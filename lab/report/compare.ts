@@ -1,0 +1,126 @@
+/** What changed from one run to another: by line and column, with medians and spread, and the verdicts. */
+import { readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import type { Verdict } from "../experiment.ts";
+import { type LineDocument, type Measured, type RunDocument, SCHEMA_VERSION } from "./document.ts";
+import { valueText } from "./text.ts";
+
+export interface Comparison {
+  readonly experiment: string;
+  /** Of conditions, variant and versions: what was not the same. The figures compare the runs in spite of it. */
+  readonly differences: readonly { readonly what: string; readonly a: string; readonly b: string }[];
+  readonly verdicts: readonly {
+    readonly line: string;
+    readonly a: Verdict | "absent";
+    readonly b: Verdict | "absent";
+    /** It failed, and it did not before. */
+    readonly isWorse: boolean;
+    readonly why: string;
+  }[];
+  readonly changes: readonly Change[];
+  /** Values that are the same, or within the spread of their samples. */
+  readonly unchanged: number;
+  readonly isWorse: boolean;
+}
+
+export interface Change {
+  readonly line: string;
+  readonly column: string;
+  /** The median with its range, or the text. */
+  readonly a: string;
+  readonly b: string;
+  /** (b - a) / a of the medians; null for texts, and where a is 0. */
+  readonly part: number | null;
+}
+
+/** @throws RangeError that says which file cannot be read, and why */
+export function readRun(path: string): RunDocument {
+  let text: string;
+  try {
+    text = readFileSync(statSync(path).isDirectory() ? join(path, "run.json") : path, "utf8");
+  } catch (thrown) {
+    const { code, message } = thrown as NodeJS.ErrnoException;
+    throw new RangeError(code === "ENOENT" ? `there is no run at ${path}` : `${path} cannot be read: ${message}`);
+  }
+  let given: Partial<RunDocument> | null;
+  try {
+    given = JSON.parse(text) as Partial<RunDocument> | null;
+  } catch {
+    throw new RangeError(`${path} is not JSON`);
+  }
+  const isRun =
+    typeof given?.experiment === "string" &&
+    Array.isArray(given.columns) &&
+    Array.isArray(given.findings) &&
+    given.findings.every((line) => typeof line?.name === "string" && typeof line.values === "object" && line.values);
+  if (!isRun) throw new RangeError(`${path} is no run of backtalk lab`);
+  if (given?.schemaVersion !== SCHEMA_VERSION) {
+    throw new RangeError(`${path} has schemaVersion ${given?.schemaVersion}, and this reads ${SCHEMA_VERSION}`);
+  }
+  return given as RunDocument;
+}
+
+/** @throws RangeError for runs of two experiments */
+export function compare(a: RunDocument, b: RunDocument): Comparison {
+  if (a.experiment !== b.experiment) {
+    throw new RangeError(`one is a run of ${a.experiment}, the other of ${b.experiment}: they have nothing in common`);
+  }
+  const names = [...new Set([...a.findings, ...b.findings].map(({ name }) => name))];
+  const columns = new Map([...a.columns, ...b.columns].map((column) => [column.key, column]));
+  const verdicts: Comparison["verdicts"][number][] = [];
+  const changes: Change[] = [];
+  let unchanged = 0;
+  for (const line of names) {
+    const [before, after] = [a, b].map(({ findings }) => findings.find(({ name }) => name === line));
+    const [was, is] = [before?.verdict ?? "absent", after?.verdict ?? "absent"] as const;
+    if (was !== is) {
+      verdicts.push({ line, a: was, b: is, isWorse: is === "failed", why: after?.why ?? "the line is not there any more" });
+    }
+    if (!before || !after) continue;
+    for (const [key, column] of columns) {
+      const [from, to] = [before.values[key], after.values[key]];
+      if (isSame(from, to)) {
+        unchanged++;
+        continue;
+      }
+      const part = isMeasured(from) && isMeasured(to) && from.median !== 0 ? to.median / from.median - 1 : null;
+      changes.push({ line, column: column.title, a: shown(from, column), b: shown(to, column), part });
+    }
+  }
+  return {
+    experiment: a.experiment,
+    differences: differencesOf(a, b),
+    verdicts,
+    changes,
+    unchanged,
+    isWorse: verdicts.some(({ isWorse }) => isWorse),
+  };
+}
+
+/** Numbers are the same when each one's median lies in the other's range. */
+function isSame(a: LineDocument["values"][string] | undefined, b: LineDocument["values"][string] | undefined): boolean {
+  if (!isMeasured(a) || !isMeasured(b)) return (a ?? null) === (b ?? null);
+  const within = (value: number, { min, max }: Measured) => value >= min && value <= max;
+  return within(a.median, b) && within(b.median, a);
+}
+
+function isMeasured(value: LineDocument["values"][string] | undefined): value is Measured {
+  return typeof value === "object" && value !== null;
+}
+
+function shown(value: LineDocument["values"][string] | undefined, column: RunDocument["columns"][number]): string {
+  if (!isMeasured(value)) return value ?? "-";
+  const text = valueText(value.median, column.unit);
+  const [least, most] = [valueText(value.min, column.unit), valueText(value.max, column.unit)];
+  return least === most ? text : `${text} (${least} to ${most})`;
+}
+
+function differencesOf(a: RunDocument, b: RunDocument): Comparison["differences"] {
+  const flat = ({ conditions, versions, variant, over }: RunDocument) => ({ variant, over, ...conditions, ...versions });
+  const [left, right] = [flat(a), flat(b)] as [Record<string, unknown>, Record<string, unknown>];
+  const text = (value: unknown) => (typeof value === "string" ? value : (JSON.stringify(value) ?? "-"));
+  return [...new Set([...Object.keys(left), ...Object.keys(right)])]
+    .map((what) => ({ what, a: text(left[what] ?? null), b: text(right[what] ?? null) }))
+    .filter((each) => each.a !== each.b)
+    .map(({ what, a, b }) => ({ what, a: a === "null" ? "-" : a, b: b === "null" ? "-" : b }));
+}
