@@ -7,6 +7,7 @@ export interface ServerProcess {
   readonly port: number;
   readonly tlsPort: number;
   readonly tcpPort: number;
+  readonly grpcPort: number;
   /** SIGKILL: nothing can be tidied up. */
   kill(): Promise<void>;
   /** Resolves when it has ended, by itself or not. */
@@ -20,7 +21,7 @@ export async function startServer(args: ServerArgs): Promise<ServerProcess> {
   if (ports === undefined) throw new Error(`the server ended before it answered, with ${await child.exited}`);
   return {
     pid: child.pid,
-    ...(JSON.parse(ports) as { port: number; tlsPort: number; tcpPort: number }),
+    ...(JSON.parse(ports) as Pick<ServerProcess, "port" | "tlsPort" | "tcpPort" | "grpcPort">),
     exited: child.exited,
     async kill() {
       child.kill("SIGKILL");

@@ -9,6 +9,8 @@ import { fileURLToPath } from "node:url";
 import type { LogEvent } from "../../src/log/index.ts";
 import { makeCertificate } from "../../src/net/certificate.ts";
 import { httpPeer } from "../../src/transports/http/client.ts";
+import { connectPeer, grpcWebPeer } from "../../src/transports/rpc/client.ts";
+import { grpcPeer } from "../../src/transports/rpc/client-grpc.ts";
 import { tcpPeer } from "../../src/transports/tcp/client.ts";
 import { websocketPeer } from "../../src/transports/websocket/client.ts";
 import { toolsOf } from "../store/case.ts";
@@ -57,7 +59,8 @@ export async function runCrash(options: CrashOptions): Promise<CrashReport> {
     timing: { commentMs: 300, heartbeatMs: 300, graceMs: 2_000, retryMs: 50, spreadMs: 200 },
   };
   let server = await startServer(args);
-  const ports = { port: server.port, tlsPort: server.tlsPort, tcpPort: server.tcpPort };
+  const { port, tlsPort, tcpPort, grpcPort } = server;
+  const ports = { port, tlsPort, tcpPort, grpcPort };
   const transports = transportsAt(ports);
   let isClosing = false;
   const world: Surroundings = {
@@ -188,7 +191,9 @@ function same(log: readonly LogEvent[], received: readonly LogEvent[], what: str
   }
 }
 
-function transportsAt({ port, tlsPort, tcpPort }: Pick<ServerProcess, "port" | "tlsPort" | "tcpPort">): Transport[] {
+type Ports = Pick<ServerProcess, "port" | "tlsPort" | "tcpPort" | "grpcPort">;
+
+function transportsAt({ port, tlsPort, tcpPort, grpcPort }: Ports): Transport[] {
   const plain = `http://127.0.0.1:${port}`;
   const waits = { pollMs: 30, waitMs: 1_000, silenceMs: 1_500, openMs: 1_000, answerMs: 1_500 };
   const https = { url: `https://127.0.0.1:${tlsPort}`, tls: { rejectUnauthorized: false }, ...waits };
@@ -202,6 +207,9 @@ function transportsAt({ port, tlsPort, tcpPort }: Pick<ServerProcess, "port" | "
     { name: "http3 sse", peer: () => httpPeer({ ...https, mode: "sse", protocol: "http3" }) },
     { name: "http3 long-poll", peer: () => httpPeer({ ...https, mode: "long-poll", protocol: "http3" }) },
     { name: "websocket", peer: () => websocketPeer({ url: plain, silenceMs: 2_000 }) },
+    { name: "grpc", peer: () => grpcPeer({ url: `http://127.0.0.1:${grpcPort}` }) },
+    { name: "grpc-web", peer: () => grpcWebPeer({ url: plain }) },
+    { name: "connect", peer: () => connectPeer({ url: plain }) },
     { name: "tcp", peer: () => tcpPeer({ url: `tcp://127.0.0.1:${tcpPort}`, silenceMs: 2_000 }) },
   ];
   // A client keeps its connections: eight of each are enough for everybody.

@@ -3,11 +3,13 @@
  * Prints its ports as a line of JSON when it answers, and ends with its standard input.
  */
 import type { CoreOptions } from "../../src/core/options.ts";
+import { describeProto } from "../../src/describe/proto/index.ts";
 import type { Certificate } from "../../src/net/certificate.ts";
 import { serve } from "../../src/net/serve.ts";
 import { type AnyService, createCore, memoryStore } from "../../src/server.ts";
 import { sqliteStore } from "../../src/stores/sqlite/store.ts";
 import { httpHandler } from "../../src/transports/http/server.ts";
+import { grpcListener, rpcHandlers, rpcMount } from "../../src/transports/rpc/server.ts";
 import { tcpListener } from "../../src/transports/tcp/server.ts";
 import { websocketHandler } from "../../src/transports/websocket/server.ts";
 
@@ -20,6 +22,8 @@ export interface ServerArgs {
   readonly tlsPort: number;
   /** Of TCP (default any free one). */
   readonly tcpPort?: number;
+  /** Of gRPC (default any free one). */
+  readonly grpcPort?: number;
   readonly certificate?: Certificate;
   readonly limits?: CoreOptions["limits"];
   readonly timing?: CoreOptions["timing"];
@@ -42,6 +46,8 @@ const core = createCore(service, {
 });
 await core.start();
 const sockets = websocketHandler(core);
+const handlers = rpcHandlers(core, describeProto(core.contract));
+const mounts = [rpcMount(handlers, { limits: core.limits })];
 const routes = new Map(
   Object.entries(args.pages ?? {}).map(([path, { type, text }]) => [
     path,
@@ -58,14 +64,15 @@ const { listeners } = await serve({
   hostname: "127.0.0.1",
   port: args.port,
   ...(args.certificate && { tls: { ...args.certificate, port: args.tlsPort } }),
-  fetch: httpHandler(core, { websocket: sockets.upgrade, routes, ...idle }),
+  fetch: httpHandler(core, { websocket: sockets.upgrade, routes, mounts, ...idle }),
   websocket: sockets.websocket,
   limits: core.limits,
   ...idle,
 });
 const [plain, secure] = listeners;
 const tcp = await tcpListener(core, { hostname: "127.0.0.1", port: args.tcpPort ?? 0 });
-const ports = { port: plain!.port, tlsPort: secure?.port ?? 0, tcpPort: tcp.port };
+const grpc = await grpcListener({ hostname: "127.0.0.1", port: args.grpcPort ?? 0, handlers, limits: core.limits });
+const ports = { port: plain!.port, tlsPort: secure?.port ?? 0, tcpPort: tcp.port, grpcPort: grpc.port };
 process.stdout.write(`${JSON.stringify(ports)}\n`);
 
 // The test has gone, however it went.
