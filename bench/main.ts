@@ -12,6 +12,7 @@ import { machine, versions } from "./lib/machine.ts";
 import { cleanUpOnExit } from "./lib/proc.ts";
 import { Servers } from "./lib/servers.ts";
 import { printed, type Report, wrapped } from "./lib/table.ts";
+import { amqp } from "./sections/amqp.ts";
 import { fanout } from "./sections/fanout.ts";
 import { latency } from "./sections/latency.ts";
 import { memoryOfSubscribers } from "./sections/memory.ts";
@@ -20,6 +21,7 @@ import { recorded } from "./sections/recorded.ts";
 import { restart } from "./sections/restart.ts";
 import { size } from "./sections/size.ts";
 import { unary } from "./sections/unary.ts";
+import { upload } from "./sections/upload.ts";
 import { ways } from "./sections/ways.ts";
 
 const SECTIONS: readonly Section[] = [
@@ -31,6 +33,8 @@ const SECTIONS: readonly Section[] = [
   latency,
   memoryOfSubscribers,
   restart,
+  upload,
+  amqp,
   size,
 ];
 const NAMES = SECTIONS.map(({ name }) => name).join(", ");

@@ -26,13 +26,13 @@ export async function makeNetwork(conditions: Conditions, options: NetworkOption
   }
 }
 
-/** A link that errs by more than a tenth of its round trip says nothing about round trips. */
+/** A link that errs by more than a tenth of its round trip says nothing about round trips; 2 ms are the processes that ask. */
 function refusalOf(check: LinkCheck, { rttMs, jitterMs, rateBps }: Conditions): string | undefined {
   if (check.answered === 0) return "no echo came back";
   // 106 bytes of an echo at the rate, both ways.
   const own = rateBps === undefined ? 0 : (2 * 106 * 8e3) / rateBps;
   const error = Math.abs(check.rttMs - rttMs - own - jitterMs);
-  const allowed = Math.max(rttMs / 10, 0.5) + jitterMs;
+  const allowed = Math.max(rttMs / 10, 2) + jitterMs;
   if (error <= allowed) return undefined;
   return `the link has ${check.rttMs.toFixed(1)} ms instead of ${rttMs} ms: this machine is too busy for a verdict`;
 }

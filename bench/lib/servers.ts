@@ -7,14 +7,18 @@ import { Child, output } from "./proc.ts";
 
 const BENCH = join(import.meta.dir, "..");
 
-export interface Server {
+/** A process that has said that it is ready. */
+export interface Running {
   readonly name: string;
   readonly pid: number;
+  end(signal?: "SIGTERM" | "SIGKILL"): Promise<void>;
+}
+
+export interface Server extends Running {
   readonly port: number;
   readonly url: string;
   /** HTTP/1.1, 2 and 3 on one port, when it was asked for. */
   readonly tlsUrl: string;
-  end(signal?: "SIGTERM" | "SIGKILL"): Promise<void>;
 }
 
 export interface BacktalkOptions {
@@ -32,7 +36,7 @@ export class Servers {
   readonly #say: (what: string) => void;
   #certificate: Certificate | undefined;
   #installed: Promise<void> | undefined;
-  readonly #running = new Set<Server>();
+  readonly #running = new Set<Running>();
   #files = 0;
 
   constructor(dir: string, say: (what: string) => void) {
@@ -62,6 +66,40 @@ export class Servers {
     return this.#start(name, [runtime, join(BENCH, `peers/${name}.mjs`)], {});
   }
 
+  /** `backtalk serve` itself, without TLS, with a store of its own. */
+  async served(file: string, options: readonly string[] = []): Promise<Server> {
+    const store = `sqlite:${join(this.#dir, `store-${this.#files++}.sqlite`)}`;
+    const ports = ["--no-tls", "--port", "0", "--grpc-port", "0", "--tcp-port", "0", "--udp-port", "0"];
+    const args = ["serve", join(BENCH, file), ...ports, "--store", store, "--log", "none", ...options];
+    const { running, up } = await this.#cli<{ listeners: { url: string }[] }>("Backtalk", args);
+    const { port, origin } = new URL(up.listeners[0]!.url);
+    return { ...running, port: Number(port), url: origin, tlsUrl: "" };
+  }
+
+  async worker(file: string, options: readonly string[]): Promise<Running> {
+    const { running } = await this.#cli("Backtalk's worker", ["worker", join(BENCH, file), ...options]);
+    return running;
+  }
+
+  /** What answers from queues of a broker without Backtalk. */
+  async answers(options: Readonly<Record<"url" | "safe" | "fast" | "unread", string>>): Promise<Running> {
+    const command = [process.execPath, join(BENCH, "peers/amqp.mjs"), JSON.stringify(options)];
+    return (await this.#run("rabbitmq-client", command)).running;
+  }
+
+  /** The body of each request to a file, on Bun.serve. */
+  async sink(directory: string): Promise<Server> {
+    return this.#start("bare Bun.serve", [process.execPath, join(BENCH, "servers/sink.ts")], { directory });
+  }
+
+  /** `@tus/server` with its file store. @throws Missing as `peer` */
+  async tus(runtime: "node" | "bun", directory: string): Promise<Server> {
+    await this.install();
+    const program = runtime === "bun" ? process.execPath : Bun.which("node");
+    if (!program) throw new Missing("node is not installed: https://nodejs.org (22 or newer)");
+    return this.#start(`@tus/server, ${runtime}`, [program, join(BENCH, "peers/tus.mjs")], { directory });
+  }
+
   /** What a section has left running. */
   async endAll(): Promise<void> {
     await Promise.all([...this.#running].map((server) => server.end()));
@@ -87,22 +125,33 @@ export class Servers {
     await Bun.write(stamp, hash);
   }
 
-  async #start(name: string, command: string[], options: object): Promise<Server> {
-    const child = new Child([...command, JSON.stringify(options)]);
-    const { port, tlsPort } = await child.answer<{ port: number; tlsPort?: number }>(30_000);
-    const server: Server = {
+  #cli<T>(name: string, args: readonly string[]): Promise<{ running: Running; up: T }> {
+    return this.#run(name, [process.execPath, join(BENCH, "../cli/main.ts"), ...args, "--json"]);
+  }
+
+  /** A program, and the first line of JSON that it prints. */
+  async #run<T>(name: string, command: readonly string[]): Promise<{ running: Running; up: T }> {
+    const child = new Child(command);
+    const running: Running = {
       name,
       pid: child.pid,
-      port,
-      url: `http://127.0.0.1:${port}`,
-      tlsUrl: tlsPort === undefined ? "" : `https://127.0.0.1:${tlsPort}`,
       end: (signal) => {
-        this.#running.delete(server);
+        this.#running.delete(running);
         return child.end(signal);
       },
     };
-    this.#running.add(server);
-    return server;
+    this.#running.add(running);
+    return { running, up: await child.answer<T>(30_000) };
+  }
+
+  async #start(name: string, command: string[], options: object): Promise<Server> {
+    const { running, up } = await this.#run<{ port: number; tlsPort?: number }>(name, [
+      ...command,
+      JSON.stringify(options),
+    ]);
+    const { port, tlsPort } = up;
+    const tlsUrl = tlsPort === undefined ? "" : `https://127.0.0.1:${tlsPort}`;
+    return { ...running, port, url: `http://127.0.0.1:${port}`, tlsUrl };
   }
 
   /** Self-signed, one for all servers of a run. */

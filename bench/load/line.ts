@@ -52,7 +52,8 @@ export class HttpLine {
     for (const piece of body) {
       // An early answer is a refusal: nothing more needs to be sent.
       if (this.#received.length > 0) break;
-      if (!this.#socket.write(piece)) await this.#until(() => !this.#socket.writableNeedDrain || this.#received.length > 0);
+      if (!this.#socket.write(piece))
+        await this.#until(() => !this.#socket.writableNeedDrain || this.#received.length > 0);
     }
     return await this.#answer(method);
   }

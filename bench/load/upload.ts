@@ -30,7 +30,11 @@ const PIECE = 2 ** 20;
 
 const bytes = crypto.getRandomValues(new Uint8Array(65_536));
 const piece = new Uint8Array(PIECE);
-for (let at = 0; at < PIECE; at += bytes.length) piece.set(bytes.map((byte) => byte ^ (at >> 16)), at);
+for (let at = 0; at < PIECE; at += bytes.length)
+  piece.set(
+    bytes.map((byte) => byte ^ (at >> 16)),
+    at,
+  );
 
 const hashes = new Map<number, string>();
 

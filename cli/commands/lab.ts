@@ -1,22 +1,31 @@
 /** `backtalk lab`: runs experiments on an emulated network, and shows what each way costs. */
+import { writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import type { Conditions } from "../../lab/conditions.ts";
-import type { Experiment } from "../../lab/experiment.ts";
+import type { Capture, Experiment } from "../../lab/experiment.ts";
 import { EXPERIMENTS } from "../../lab/experiments/index.ts";
+import { compare, readRun } from "../../lab/report/compare.ts";
+import { documentOf } from "../../lab/report/document.ts";
+import { junitOf, junitOfError } from "../../lab/report/junit.ts";
+import { ladderOf, ladderText } from "../../lab/report/ladders.ts";
+import { layout } from "../../lab/report/layout.ts";
+import { prepareOut, writeOut } from "../../lab/report/out.ts";
 import { headline, textTable } from "../../lab/report/text.ts";
-import { isGood, type Run, runExperiment } from "../../lab/run.ts";
+import { isGood, type Run, runExperiment, Unavailable } from "../../lab/run.ts";
 import { parseBytes, parseDuration, parseLoss, parsePart, parseRate } from "../../lab/units.ts";
 import { availability } from "../../lab/wire/availability.ts";
 import { parseDrop } from "../../lab/wire/drops.ts";
 import { type Args, type Spec, suggestion } from "../args.ts";
 import type { CommandContext } from "../command.ts";
 import { DEFECT, OK, UsageError } from "../exit.ts";
-import { labelled, table, wrap } from "../table.ts";
+import { table, wrap } from "../table.ts";
+import { comparisonLines } from "./lab/comparison.ts";
 
 const CONGESTION = ["cubic", "bbr", "reno"] as const;
 
 export const spec: Spec = {
   name: "lab",
-  summary: "run every way of communicating on an emulated network, and show what it costs",
+  summary: "what each way costs, on an emulated network",
   positionals: [{ name: "EXPERIMENT", what: "without it, the experiments are listed", optional: true }],
   options: {
     variant: { value: "NAME", what: "another way to run it; see its list" },
@@ -32,9 +41,17 @@ export const spec: Spec = {
     seed: { value: "N", what: "of all that is random (default 1)", number: { whole: true } },
     runs: { value: "N", what: "how often each way is tried", number: { min: 1, max: 1_000, whole: true } },
     explain: { what: "a paragraph and the clause of the standard for each line" },
-    json: { what: "print the run as JSON" },
+    ladder: { what: "print the packets too, each in a line with what it is" },
+    json: { what: "print the run as JSON; lab/report/run.schema.json describes it" },
+    out: { value: "DIR", what: "write report.html, run.json, and the packets for Wireshark" },
+    junit: { value: "FILE", what: "write the verdicts as JUnit XML" },
   },
-  examples: ["backtalk lab", "backtalk lab nagle", "backtalk lab https --rtt 100ms --explain"],
+  examples: [
+    "backtalk lab",
+    "backtalk lab nagle --explain",
+    "backtalk lab https --rtt 100ms --out before",
+    "backtalk lab compare before after",
+  ],
   notes: [
     "Linux needs neither root nor tc nor Docker for it. Nothing is left behind.",
     "The exit code is 1 when a verdict is not as theory expects: it can run in CI.",
@@ -43,11 +60,13 @@ export const spec: Spec = {
 
 export async function run(context: CommandContext): Promise<number> {
   const { args } = context;
-  const [name] = args.positionals;
+  const [name, ...more] = args.positionals;
   if (name === undefined) return await list(context);
+  if (name === "compare") return await compareRuns(context);
+  if (more.length > 0) throw new UsageError(`too many arguments: ${JSON.stringify(more[0])}`, "one experiment at a time");
   const experiment = EXPERIMENTS.find((each) => each.name === name);
   if (!experiment) {
-    const names = EXPERIMENTS.map((each) => each.name);
+    const names = [...EXPERIMENTS.map((each) => each.name), "compare"];
     throw new UsageError(`there is no experiment ${name}`, suggestion(name, names, "see backtalk lab"));
   }
   return await one(context, experiment);
@@ -59,41 +78,87 @@ async function list({ args, screen }: CommandContext): Promise<number> {
     await screen.print(JSON.stringify(all));
     return OK;
   }
-  const rows = EXPERIMENTS.map(({ name, question }) => [name, question]);
+  const rows = EXPERIMENTS.map(({ name, question, variants = {} }) => {
+    const others = Object.keys(variants);
+    return [name, others.length === 0 ? question : `${question} Variants: ${others.join(", ")}.`];
+  });
   await screen.printAll(table(["EXPERIMENT", "QUESTION"], rows, screen.style));
   const found = availability();
-  if (!found.isAvailable) screen.explain([`This machine has no emulated network: ${found.why}`, found.remedy]);
+  if (found.isAvailable) return OK;
+  const others = EXPERIMENTS.filter(({ overLoopback }) => overLoopback).map(({ name }) => name);
+  screen.explain([
+    `This machine has no emulated network: ${found.why}.`,
+    `Remedy: ${found.remedy}.`,
+    ...(others.length === 0 ? [] : [`Without it, over loopback and without verdicts: ${others.join(", ")}.`]),
+  ]);
   return OK;
 }
 
 async function one({ args, screen, interrupt }: CommandContext, experiment: Experiment): Promise<number> {
   const conditions = conditionsOf(args);
+  const [variant, out, junit] = [args.text("variant"), args.text("out"), args.text("junit")];
+  // Before half a minute is spent.
+  asUsage(() => {
+    if (out !== undefined) prepareOut(out);
+    if (junit !== undefined) prepareOut(dirname(junit));
+  });
   const run = await runExperiment(experiment, {
     conditions,
-    variant: args.text("variant"),
+    variant,
     signal: interrupt,
     progress: (text) => screen.status(() => `${experiment.name}: ${text}`),
   }).catch((thrown) => {
+    screen.status(undefined);
     // What cannot be run here, or was asked for wrongly, is no defect.
     if (thrown instanceof RangeError) throw new UsageError(thrown.message);
+    if (junit !== undefined) writeFileSync(junit, junitOfError(experiment.name, variant, thrown));
+    if (thrown instanceof Unavailable) throw new UsageError(thrown.message, thrown.remedy);
     throw thrown;
   });
   screen.status(undefined);
-  if (args.has("json")) await screen.print(JSON.stringify(withoutPackets(run)));
-  else await screen.printAll(linesOf(run, args.has("explain"), screen.style));
+  if (args.has("json")) await screen.print(JSON.stringify(documentOf(run)));
+  else await screen.printAll(linesOf(run, args, screen.style));
+  if (junit !== undefined) writeFileSync(junit, junitOf(documentOf(run)));
+  if (out !== undefined) {
+    screen.status(() => `${experiment.name}: writing the report`);
+    const files = await writeOut(out, run);
+    screen.status(undefined);
+    screen.note(`${join(out, files[0]!)}, and beside it ${files.slice(1).join(", ")}`);
+  }
   return isGood(run) ? OK : DEFECT;
 }
 
-function linesOf(run: Run, isExplained: boolean, style: CommandContext["screen"]["style"]): string[] {
-  const { header, rows } = textTable(run);
-  const { findings, notes = [] } = run.findings;
-  const explained = findings.filter(({ explain }) => explain !== undefined);
+async function compareRuns({ args, screen }: CommandContext): Promise<number> {
+  const [, a, b] = args.positionals;
+  if (a === undefined || b === undefined) {
+    throw new UsageError("compare needs two runs", "usage: backtalk lab compare A B, each a folder of --out or a run.json");
+  }
+  const compared = asUsage(() => compare(readRun(a), readRun(b)));
+  if (args.has("json")) await screen.print(JSON.stringify(compared));
+  else await screen.printAll(comparisonLines(compared, a, b, screen.style));
+  return compared.isWorse ? DEFECT : OK;
+}
+
+/** What was asked for wrongly is said without a stack. */
+function asUsage<T>(act: () => T): T {
+  try {
+    return act();
+  } catch (thrown) {
+    if (thrown instanceof RangeError) throw new UsageError(thrown.message);
+    throw thrown;
+  }
+}
+
+function linesOf(run: Run, args: Args, style: CommandContext["screen"]["style"]): string[] {
+  const { findings, notes = [], captures = [] } = run.findings;
+  const explained = args.has("explain") ? findings.filter(({ explain }) => explain !== undefined) : [];
   return [
     ...wrap(style.bold(headline(run)), style.width),
-    ...table(header, rows, style),
-    ...(isExplained ? explained.flatMap((each) => ["", ...paragraph(each, style)]) : []),
+    ...layout(textTable(run), style),
+    ...explained.flatMap((each) => ["", ...paragraph(each, style)]),
     ...(notes.length === 0 ? [] : [""]),
     ...notes.flatMap((note) => wrap(note, style.width)),
+    ...(args.has("ladder") ? captures.flatMap((each) => ["", ...ladderLines(each, style)]) : []),
   ];
 }
 
@@ -101,14 +166,12 @@ function paragraph(finding: Run["findings"]["findings"][number], style: CommandC
   const { name, source, explain } = finding;
   return [
     style.bold(name) + (source === undefined ? "" : style.dim(`  ${source}`)),
-    ...labelled("", explain!, style, 0).map((line) => line.trim()),
+    ...wrap(explain!, Math.min(style.width, 100)),
   ];
 }
 
-/** Packets are for the files. */
-function withoutPackets(run: Run): object {
-  const { captures: _, ...findings } = run.findings;
-  return { ...run, findings };
+function ladderLines(capture: Capture, style: CommandContext["screen"]["style"]): string[] {
+  return [style.bold(`packets: ${capture.name}`), ...ladderText(ladderOf(capture), style.width)];
 }
 
 /** @throws UsageError */

@@ -1,6 +1,7 @@
 /** Webhooks (PROTOCOL.md §9): `--webhooks FILE` says what is sent where. */
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
+import { toFault } from "../../src/log/index.ts";
 import { type WebhooksConfig, webhooksConfig } from "../../src/webhooks/config.ts";
 import { webhooksPart } from "../../src/webhooks/part.ts";
 import { UsageError } from "../exit.ts";
@@ -26,7 +27,8 @@ export const webhooks: PartSpec = {
     try {
       return webhooksPart({ config, allow });
     } catch (thrown) {
-      throw new UsageError(`--webhooks-allow: ${(thrown as Error).message}`);
+      const { message, hint } = toFault(thrown);
+      throw new UsageError(`--webhooks-allow: ${message}`, hint);
     }
   },
 };

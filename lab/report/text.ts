@@ -1,4 +1,4 @@
-/** A run as lines of text: header cells and rows for a table, and what is said around it. */
+/** A run as text: header cells and rows for a table, and what is said around it. */
 import type { Column, Finding } from "../experiment.ts";
 import type { Run } from "../run.ts";
 import { median } from "../units.ts";
@@ -6,12 +6,14 @@ import { median } from "../units.ts";
 export interface TextTable {
   readonly header: readonly string[];
   readonly rows: readonly (readonly string[])[];
+  /** Columns of numbers, which are aligned at their right. */
+  readonly numeric: readonly boolean[];
 }
 
 export function textTable({ findings: { columns, findings } }: Run): TextTable {
   const hasExpected = findings.some(({ expected }) => expected !== undefined);
   return {
-    header: ["", ...columns.map(({ title }) => title), ...(hasExpected ? ["expected"] : []), "verdict", "why"],
+    header: ["way", ...columns.map(headOf), ...(hasExpected ? ["expected"] : []), "verdict", "why"],
     rows: findings.map((finding) => [
       finding.name,
       ...columns.map((column) => cell(finding, column)),
@@ -19,7 +21,14 @@ export function textTable({ findings: { columns, findings } }: Run): TextTable {
       finding.verdict === "none" ? "" : finding.verdict,
       finding.why,
     ]),
+    numeric: [false, ...columns.map(({ unit }) => unit !== "text"), ...(hasExpected ? [false] : []), false, false],
   };
+}
+
+/** `per message, ms`: what a number counts is said where its title does not. */
+function headOf({ title, unit }: Column): string {
+  const name = { rt: "", ms: "ms", bytes: "", count: "", text: "", percent: "", rate: "bit/s" }[unit];
+  return name === "" || title.split(/[ ,]/).includes(name) ? title : `${title}, ${name}`;
 }
 
 /** The line above the table: what was run, and under what. */
@@ -30,30 +39,73 @@ export function headline({ title, variant, conditions, findings: { check }, over
   const parts = [
     variant === undefined ? title : `${title}, ${variant}`,
     over === "loopback" ? "over loopback: nothing is said about delay" : `${rttMs} ms round trip${link ?? ""}`,
-    ...(loss ? [`loss ${typeof loss === "number" ? `${(loss * 100).toFixed(1)}%` : "in bursts"}`] : []),
-    ...(rateBps === undefined ? [] : [`${(rateBps / 1e6).toFixed(1)} Mbit/s`]),
-    `${runs} runs each`,
+    ...(loss && over === "network" ? [`loss ${lossText(loss)}`] : []),
+    ...(rateBps === undefined || over === "loopback" ? [] : [rateText(rateBps)]),
+    runs === 1 ? "1 run each" : `${runs} runs each`,
     `seed ${seed}`,
   ];
   return parts.join(" · ");
+}
+
+/** All conditions by name, for the report; what is not there is left out, but for the loss. */
+export function conditionsText({ conditions, over }: Run): readonly (readonly [string, string])[] {
+  const { rttMs, loss, jitterMs, rateBps, queueBytes, reorder, duplicate, seed, runs, congestion, drops } = conditions;
+  const ruled = drops.map(({ host, of, first, last }) => `${host} ${of} ${first}${last === first ? "" : `-${last}`}`);
+  const link: (readonly [string, string])[] = [
+    ["round trip", `${rttMs} ms`],
+    ["loss", loss ? `${lossText(loss)} each way` : "none"],
+    ["rate", rateBps === undefined ? "no limit" : rateText(rateBps)],
+    ...(jitterMs ? [["jitter", `up to ${jitterMs} ms`] as const] : []),
+    ...(queueBytes === undefined ? [] : [["queue", `${queueBytes.toLocaleString("en")} bytes`] as const]),
+    ...(reorder ? [["reordered", percent(reorder)] as const] : []),
+    ...(duplicate ? [["duplicated", percent(duplicate)] as const] : []),
+    ...(ruled.length === 0 ? [] : [["dropped", ruled.join(", ")] as const]),
+    ["congestion control", congestion],
+  ];
+  return [...(over === "loopback" ? [] : link), ["runs of each", String(runs)], ["seed", String(seed)]];
 }
 
 export function cell({ values }: Finding, { key, unit }: Column): string {
   const value = values[key];
   if (value === undefined) return "-";
   if (typeof value === "string") return value;
-  const number = typeof value === "number" ? value : median(value);
-  if (Number.isNaN(number)) return "-";
+  return valueText(typeof value === "number" ? value : median(value), unit);
+}
+
+/** `0.04 to 0.21`, where the samples differ as they are shown. */
+export function spreadText({ values }: Finding, { key, unit }: Column): string | undefined {
+  const value = values[key];
+  if (typeof value !== "object") return undefined;
+  const finite = value.filter(Number.isFinite);
+  if (finite.length < 2) return undefined;
+  const [least, most] = [Math.min(...finite), Math.max(...finite)].map((each) => valueText(each, unit));
+  return least === most ? undefined : `${least} to ${most}`;
+}
+
+export function valueText(number: number, unit: Column["unit"]): string {
+  if (!Number.isFinite(number)) return "-";
   switch (unit) {
     case "rt":
       return number.toFixed(2);
     case "ms":
-      return number < 10 ? number.toFixed(2) : number.toFixed(1);
+      return Math.abs(number) < 10 ? number.toFixed(2) : number.toFixed(1);
     case "percent":
-      return `${(number * 100).toFixed(1)}%`;
+      return percent(number);
     case "bytes":
       return Math.round(number).toLocaleString("en");
     default:
       return Number.isInteger(number) ? number.toLocaleString("en") : number.toFixed(1);
   }
+}
+
+function lossText(loss: NonNullable<Run["conditions"]["loss"]>): string {
+  return typeof loss === "number" ? percent(loss) : `in bursts (${percent(loss.toBad)} to begin, ${percent(loss.toGood)} to end)`;
+}
+
+function rateText(bps: number): string {
+  return bps < 1e6 ? `${(bps / 1e3).toFixed(1)} kbit/s` : `${(bps / 1e6).toFixed(1)} Mbit/s`;
+}
+
+function percent(part: number): string {
+  return `${(part * 100).toFixed(1)}%`;
 }

@@ -6,7 +6,10 @@ export type Frame =
   | { readonly kind: "path"; readonly frame: "PATH_CHALLENGE" | "PATH_RESPONSE" };
 
 /** RFC 9000 §16; values beyond 2^53 lose their last bits. */
-export function readVarint(bytes: Uint8Array, at: number): { readonly value: number; readonly end: number } | undefined {
+export function readVarint(
+  bytes: Uint8Array,
+  at: number,
+): { readonly value: number; readonly end: number } | undefined {
   if (at >= bytes.length) return undefined;
   const length = 1 << (bytes[at]! >> 6);
   if (at + length > bytes.length) return undefined;
@@ -19,16 +22,16 @@ export function readVarint(bytes: Uint8Array, at: number): { readonly value: num
 const NUMBERS: Readonly<Record<number, number>> = {
   4: 3,
   5: 2,
-  0x10: 1,
-  0x11: 2,
-  0x12: 1,
-  0x13: 1,
-  0x14: 1,
-  0x15: 2,
-  0x16: 1,
-  0x17: 1,
-  0x19: 1,
-  0x1e: 0,
+  16: 1,
+  17: 2,
+  18: 1,
+  19: 1,
+  20: 1,
+  21: 2,
+  22: 1,
+  23: 1,
+  25: 1,
+  30: 0,
   1: 0,
   0: 0,
 };
@@ -61,8 +64,7 @@ export function readFrames(bytes: Uint8Array): Frame[] {
     } else if (type === 7) {
       const length = number();
       at += length;
-    }
-    else if (type >= 8 && type <= 15) {
+    } else if (type >= 8 && type <= 15) {
       const stream = number();
       if (type & 4) number();
       const length = type & 2 ? number() : bytes.length - at;
@@ -77,8 +79,7 @@ export function readFrames(bytes: Uint8Array): Frame[] {
     } else if (type === 0x31) {
       const length = number();
       at += length;
-    }
-    else break;
+    } else break;
   }
   return frames;
 }

@@ -9,7 +9,7 @@ import type { Event, Packet, Story } from "./story.ts";
 
 type Level = "initial" | "early" | "handshake" | "application";
 type Version = 1 | 2;
-const VERSIONS: Readonly<Record<number, Version>> = { 1: 1, 0x6b3343cf: 2 };
+const VERSIONS: Readonly<Record<number, Version>> = { 1: 1, 1798521807: 2 };
 /** By the type bits of a long header; RFC 9369 §3.2 has turned them by one. */
 const TYPES = {
   1: ["initial", "early", "handshake", "retry"],
@@ -22,7 +22,11 @@ export function quicStory(seen: readonly Seen[], client: number, keyLog: readonl
   const reader = new Reader(secretsOf(keyLog));
   const packets: Packet[] = [];
   const passed = seen
-    .flatMap((each) => (each.leftAt === undefined ? [] : [{ ...each, time: each.from === client ? each.at : each.leftAt }]))
+    .flatMap((each) =>
+      each.leftAt === undefined
+        ? []
+        : [{ ...each, leftAt: each.leftAt, time: each.from === client ? each.at : each.leftAt }],
+    )
     .toSorted((a, b) => a.time - b.time);
   let name = "";
   for (const each of passed) {
@@ -31,7 +35,7 @@ export function quicStory(seen: readonly Seen[], client: number, keyLog: readonl
     if (!ip || !udp) continue;
     const isClient = each.from === client;
     if (isClient && name === "") name = `${ip.source}:${udp.sourcePort}`;
-    packets.push({ at: each.time, isClient, bytes: ip.totalBytes });
+    packets.push({ at: each.time, sentAt: each.at, arrivedAt: each.leftAt, isClient, bytes: ip.totalBytes });
     reader.datagram(udp.payload, each.time, isClient);
   }
   reader.retrySealed();
@@ -136,7 +140,8 @@ class Reader {
   }
 
   #frame(frame: Frame, level: Level, at: number, isClient: boolean): void {
-    if (frame.kind === "crypto") return this.#cryptoFrame(frame.offset, frame.bytes, `${isClient} ${level}`, at, isClient);
+    if (frame.kind === "crypto")
+      return this.#cryptoFrame(frame.offset, frame.bytes, `${isClient} ${level}`, at, isClient);
     if (frame.kind === "path") this.events.push({ at, isClient, what: { kind: "path", frame: frame.frame } });
     // Streams that a client opens in both directions carry requests (RFC 9114 §6.1).
     else if (frame.bytes > 0 && frame.stream % 4 === 0) {

@@ -24,6 +24,8 @@ export function tcpStory(seen: readonly Seen[], client: number, keyLog: readonly
     const option = tcp.options.find(({ kind }) => kind === FAST_OPEN)?.data.length;
     packets.push({
       at,
+      sentAt: each.at,
+      arrivedAt: each.leftAt,
       isClient,
       bytes: ip.totalBytes,
       ...(tcp.flags.syn && {

@@ -47,11 +47,7 @@ export class Opener {
   constructor(secret: Uint8Array, suite: number | undefined, prefix: "" | "quic " | "quicv2 ") {
     const hash = secret.length === 48 ? "sha384" : "sha256";
     this.#cipher =
-      suite === CHACHA20_POLY1305_SHA256
-        ? "chacha20-poly1305"
-        : secret.length === 48
-          ? "aes-256-gcm"
-          : "aes-128-gcm";
+      suite === CHACHA20_POLY1305_SHA256 ? "chacha20-poly1305" : secret.length === 48 ? "aes-256-gcm" : "aes-128-gcm";
     const bytes = this.#cipher === "aes-128-gcm" ? 16 : 32;
     this.#key = expandLabel(hash, secret, `${prefix}key`, bytes);
     this.#iv = expandLabel(hash, secret, `${prefix}iv`, 12);

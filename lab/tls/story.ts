@@ -17,7 +17,11 @@ export interface Event {
 }
 
 export interface Packet {
+  /** As of an event. */
   readonly at: number;
+  /** When it came to the wire, and when it left it for the other host. */
+  readonly sentAt: number;
+  readonly arrivedAt: number;
   readonly isClient: boolean;
   /** Of the IP packet. */
   readonly bytes: number;

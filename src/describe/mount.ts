@@ -56,8 +56,7 @@ export function descriptions(contract: Contract, options: DescriptionOptions): M
     fetch(request, _server, own) {
       if (request.method !== "GET" && request.method !== "HEAD") {
         const fault = new Fault("unimplemented", `${request.method} is not possible here`, { hint: "use GET" });
-        const response = own.problem(fault, { allow: "GET, HEAD" });
-        return new Response(response.body, { status: 405, headers: response.headers });
+        return own.problem(fault, { allow: "GET, HEAD" }, 405);
       }
       const path = new URL(request.url).pathname;
       if (path === "/asyncapi.json") return answer(asyncApi(request), "application/json");

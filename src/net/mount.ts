@@ -13,8 +13,8 @@ export type Answer = Response | undefined | Promise<Response | undefined>;
 /** Backtalk's own answers, for a mount that has turned a request into another, or refuses it with fields of its own. */
 export interface Own {
   fetch(request: Request, server: HttpServer): Response | Promise<Response>;
-  /** A fault as problem details. */
-  problem(thrown: unknown, headers?: Readonly<Record<string, string>>): Response;
+  /** A fault as problem details; `status` where it is another than that of its code. */
+  problem(thrown: unknown, headers?: Readonly<Record<string, string>>, status?: number): Response;
 }
 
 export interface Mount {

@@ -21,7 +21,7 @@ export interface FilePart {
 /** @returns the parts that are no files, as the rest of an input. @throws Fault, also what `take` throws */
 export async function readForm(
   request: Request,
-  { uploads }: Taker,
+  { uploads, texts }: Taker,
   { itemBytes, jsonDepth }: Limits,
   take: (part: FilePart) => Promise<void>,
 ): Promise<Record<string, unknown>> {
@@ -51,11 +51,14 @@ export async function readForm(
         );
         taking.catch(fail);
       });
-      form.on("field", (field, text, _name, isTruncated) => {
+      form.on("field", (field, text, _name, isTruncated, _encoding, type) => {
         try {
           if (isTruncated) throw tooLong(field, itemBytes);
           if (field === "input") rest = parseInput(text, jsonDepth);
-          else if (field !== "__proto__") input[field] = jsonOrText(text);
+          else if (field !== "__proto__") {
+            const isText = texts.has(field) && mediaType(type) !== "application/json";
+            input[field] = isText ? text : jsonOrText(text);
+          }
         } catch (thrown) {
           fail(thrown);
         }

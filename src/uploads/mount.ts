@@ -103,18 +103,15 @@ function optionsOf(serving: Serving, path: string): Response {
 }
 
 /** tus: "the Server MUST respond with the 412 status, and MUST include the Tus-Version header". */
-async function otherVersion(own: Own): Promise<Response> {
+function otherVersion(own: Own): Response {
   const fault = new Fault("failed_precondition", `tus ${tus.VERSION} is spoken here`);
-  const response = own.problem(fault, { "tus-resumable": tus.VERSION, "tus-version": tus.VERSION });
-  return new Response(response.body, { status: 412, headers: response.headers });
+  return own.problem(fault, { "tus-resumable": tus.VERSION, "tus-version": tus.VERSION }, 412);
 }
 
 /** RFC 9110 §15.5.6 */
 function notAllowed({ own, method }: Ask, allow: string): Response {
-  const response = own.problem(new Fault("unimplemented", `${method} is not possible here`, { hint: `use ${allow}` }));
-  const headers = new Headers(response.headers);
-  headers.set("allow", allow);
-  return new Response(response.body, { status: 405, headers });
+  const fault = new Fault("unimplemented", `${method} is not possible here`, { hint: `use ${allow}` });
+  return own.problem(fault, { allow }, 405);
 }
 
 function going(ms: number): Fault {

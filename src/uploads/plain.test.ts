@@ -82,6 +82,24 @@ describe("one request", () => {
     expect((await post("/files/two", form(rest))).json as unknown).toBe("1 2 null");
   });
 
+  test("a form: text for a member that is text stands as it is, unless its part is JSON", async () => {
+    const image = new Blob([jpegOf(50)], { type: "image/jpeg" });
+    const answer = async (title: string | Blob | [Blob, string]) => {
+      const { json } = await post("/files/photo", form({ title, image }));
+      return json as unknown;
+    };
+    for (const title of ["2024", "true", "null", '"quoted"', "{}", "a day"]) {
+      expect(await answer(title)).toBe(`${title}: 50`);
+    }
+    const json =
+      '--x\r\ncontent-disposition: form-data; name="title"\r\ncontent-type: application/json\r\n\r\n"as JSON"\r\n';
+    const file =
+      '--x\r\ncontent-disposition: form-data; name="image"; filename="f"\r\ncontent-type: image/jpeg\r\n\r\n';
+    const body = Buffer.concat([Buffer.from(json + file), jpegOf(50), Buffer.from("\r\n--x--\r\n")]);
+    const typed = await raw("/files/photo", body, { "content-type": "multipart/form-data; boundary=x" });
+    expect(typed.json as unknown).toBe("as JSON: 50");
+  });
+
   test("JSON goes its usual way, also to a method that takes a file", async () => {
     const { response, json } = await raw("/files/hash", '{"file":"nothing"}', { "content-type": "application/json" });
     expect([response.status, json]).toEqual([

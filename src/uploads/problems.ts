@@ -13,10 +13,10 @@ export async function problemOf(ask: Pick<Ask, "own" | "request">, thrown: unkno
   // Nobody reads the rest of the body, and the platform takes it in as long as the connection is open.
   if (!(await discard(ask.request))) headers["connection"] = "close";
   if (expected !== undefined) headers["upload-offset"] = String(expected);
-  const response = ask.own.problem(fault, headers);
-  if (field === "Upload-Checksum" && detail?.["digest"] === "wrong") return await changed(response, 460, {});
+  if (field === "Upload-Checksum" && detail?.["digest"] === "wrong") return ask.own.problem(fault, headers, 460);
   // RFC 9110 §15.5.16
-  if (field === "Content-Type" || field === "Content-Encoding") return await changed(response, 415, {});
+  if (field === "Content-Type" || field === "Content-Encoding") return ask.own.problem(fault, headers, 415);
+  const response = ask.own.problem(fault, headers);
   if (headers["tus-resumable"] !== undefined) return response;
   if (expected !== undefined) {
     const members = { "expected-offset": expected, "provided-offset": detail!["provided"] };

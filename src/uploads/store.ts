@@ -72,6 +72,7 @@ export class Uploads {
     const entry = new Entry({ ...draft, id, createdAt: now, expiresAt: now + this.#limits.uploadMs });
     const { owner, length = 0 } = draft;
     if (length > this.#limits.uploadBytes) throw tooLarge(this.#limits.uploadBytes, "the server takes no more");
+    const freed = this.#freeName(id);
     this.#room.enter(owner);
     try {
       this.#room.take(owner, length);
@@ -82,6 +83,7 @@ export class Uploads {
     entry.reserved = length;
     this.#entries.set(id, entry);
     try {
+      await freed;
       await (await open(bytesPath(this.#directory, id), "wx", MODE)).close();
       await this.save(entry);
     } catch (thrown) {
@@ -185,11 +187,13 @@ export class Uploads {
     const from = entry.record.id;
     const other = new Entry(record);
     Object.assign(other, { offset: entry.offset, reserved: entry.reserved, hash: entry.hash });
+    const freed = this.#freeName(record.id);
     this.#entries.delete(from);
     this.#entries.set(record.id, other);
     entry.isRemoved = true;
     const claim = await other.claim();
     try {
+      await freed;
       // A record without bytes is removed after a crash, bytes without a record too.
       await this.save(other);
       await rename(bytesPath(this.#directory, from), bytesPath(this.#directory, record.id));
@@ -261,6 +265,18 @@ export class Uploads {
     for (const claim of claims) claim.release();
     this.#unlock?.();
     this.#unlock = undefined;
+  }
+
+  /**
+   * Of a key that was used before: that upload has expired, and was not swept away yet. Its room is free at once,
+   * its files when this resolves.
+   */
+  #freeName(id: string): Promise<void> {
+    const before = this.#entries.get(id);
+    const freed = before ? this.remove(before) : Promise.resolve();
+    // Whoever waits hears of it; who does not need the name any more need not.
+    freed.catch(() => {});
+    return freed;
   }
 
   #isOver({ record, readers }: Entry): boolean {

@@ -4,6 +4,7 @@ import {
   type Call,
   type Exchange,
   type HandlerCall,
+  jsonSchema,
   type Layer,
   type Member,
   type Method,
@@ -26,6 +27,8 @@ export interface Taker {
   readonly method: Method;
   /** By member; "" for the whole input. */
   readonly uploads: Readonly<Record<string, UploadOptions>>;
+  /** Members that are text and nothing else: in a form they stand as they are. */
+  readonly texts: ReadonlySet<string>;
 }
 
 /** @throws Fault for a method that takes uploads in the items of a stream */
@@ -42,10 +45,15 @@ export function takersOf(services: readonly AnyService[]): Map<string, Taker> {
           hint: "take the upload as the input of a unary or server-streaming method",
         });
       }
-      takers.set(name, { name, method: member, uploads });
+      takers.set(name, { name, method: member, uploads, texts: textsOf(jsonSchema(member.input, "input")) });
     }
   }
   return takers;
+}
+
+function textsOf({ properties = {} }: { readonly properties?: object }): ReadonlySet<string> {
+  const isText = (schema: { readonly type?: unknown } | null) => schema?.type === "string";
+  return new Set(Object.entries(properties).flatMap(([name, schema]) => (isText(schema) ? [name] : [])));
 }
 
 /** The same services, whose handlers get uploads that can be read. */

@@ -159,6 +159,9 @@ describe("core", () => {
     for (const [what, asked, status, fields = {}] of cases) {
       const response = await asked;
       const told = Object.fromEntries(Object.keys(fields).map((name) => [name, response.headers.get(name)]));
+      // RFC 9457 §3.1.2: the same as of HTTP.
+      const text = await response.text();
+      if (text !== "") expect([what, (JSON.parse(text) as { status: number }).status]).toEqual([what, status]);
       expect([what, response.status, told, response.headers.get("tus-resumable")]).toEqual([
         what,
         status,

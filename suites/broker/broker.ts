@@ -123,11 +123,13 @@ export async function startBroker(options: TestBrokerOptions = {}): Promise<Test
     child = undefined;
     pid = 0;
   };
-  // A test that fails badly must not leave them behind.
-  const onExit = (): void => {
-    for (const each of [pid, epmd.pid]) if (each > 0 && isAlive(each)) process.kill(each, "SIGKILL");
-  };
-  process.on("exit", onExit);
+  // Ends them when the pipe to it closes: however this process ends, nothing of the broker stays.
+  const tidy = 'read -r _; kill -9 "$(cat "$1/pid")" "$2"; rm -rf "$1"';
+  const watchdog = Bun.spawn(["sh", "-c", tidy, "sh", home, String(epmd.pid)], {
+    stdin: "pipe",
+    stdout: "ignore",
+    stderr: "ignore",
+  });
   await start();
   return {
     url: `amqp://guest:guest@127.0.0.1:${port}`,
@@ -144,9 +146,9 @@ export async function startBroker(options: TestBrokerOptions = {}): Promise<Test
     },
     async stop() {
       await end("SIGKILL");
+      watchdog.kill("SIGKILL");
       epmd.kill("SIGKILL");
       await epmd.exited;
-      process.off("exit", onExit);
       rmSync(home, { recursive: true, force: true });
     },
   };

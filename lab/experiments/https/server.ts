@@ -1,8 +1,8 @@
 /** Serves HTTP/1.1 on the TLS of OpenSSL over TCP, and HTTP/3 on `node:quic`; notes each run of its handler. */
 import { createPrivateKey } from "node:crypto";
 import * as quic from "node:quic";
-import { readMessages, writeMessage } from "../../tls/http.ts";
 import { TlsEnd } from "../../tls/connection.ts";
+import { readMessages, writeMessage } from "../../tls/http.ts";
 import { openOpenssl, opensslVersion, TlsContext, type VERSION } from "../../tls/openssl.ts";
 import { serveProgram } from "../../wire/program.ts";
 

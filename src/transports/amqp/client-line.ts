@@ -54,10 +54,14 @@ interface Asked {
   readonly until: number | undefined;
 }
 
+const MOST_LEFT = 10_000;
+
 export class ClientLine {
   readonly #options: AmqpPeerOptions;
   readonly #names: Names;
   readonly #asked = new Map<number, Asked>();
+  /** Left before the first answer. */
+  readonly #left = new Set<number>();
   #broker: Promise<Broker> | undefined;
   #line: Line | undefined;
   #queue: string | undefined;
@@ -88,7 +92,7 @@ export class ClientLine {
     this.#send(id, message).catch((thrown) => this.#fail(id, thrown as Fault));
     return {
       leave: () => {
-        if (this.#asked.delete(id)) void this.#leave(id, asked);
+        if (this.#asked.delete(id)) void this.#leave(id, asked.server);
       },
       over: () => void this.#asked.delete(id),
     };
@@ -139,9 +143,15 @@ export class ClientLine {
     });
   }
 
-  async #leave(id: number, { server }: Asked): Promise<void> {
+  async #leave(id: number, server: string | undefined): Promise<void> {
+    if (server === undefined) {
+      // Nobody has taken it yet that is known: whoever does will hear of it.
+      if (this.#left.size >= MOST_LEFT) this.#left.clear();
+      this.#left.add(id);
+      return;
+    }
     const broker = await this.#broker?.catch(() => undefined);
-    if (!broker || server === undefined || this.#queue === undefined) return;
+    if (!broker || this.#queue === undefined) return;
     const envelope = {
       routingKey: server,
       type: "leave",
@@ -192,7 +202,10 @@ export class ClientLine {
     this.#options.trace?.("<", text);
     const id = Number(correlationId);
     const asked = this.#asked.get(id);
-    if (!asked) return;
+    if (!asked) {
+      if (this.#left.delete(id)) void this.#leave(id, replyTo);
+      return;
+    }
     asked.heardAt = performance.now();
     asked.server = replyTo ?? asked.server;
     const answer = JSON.parse(text) as Answer;

@@ -4,7 +4,7 @@ import type { TransportProperties } from "../../contract/transport.ts";
 export const properties: readonly TransportProperties[] = [
   {
     name: "amqp",
-    summary: "calls from the queues of a broker, answered to the caller's queue; topics and jobs besides",
+    summary: "calls from a broker's queues, answered to the caller's; topics and jobs",
     dataFormat: "JSON in the body of a message; type, ids and credentials in its properties (AMQP 0-9-1 §1.8.3)",
     transferMode: "messages that are stored until they are acknowledged, each confirmed to its publisher",
     addressing: "amqp:// or amqps://; an exchange, and service.method as the routing key or the type of the message",

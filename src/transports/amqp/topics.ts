@@ -292,8 +292,7 @@ class Way {
             // What is being taken in may be among them: then it has its mark.
             await this.#batch;
             const own = page.events.filter(({ cursor }) => !this.#marks.has(cursor));
-            await this.#pass(own);
-            if (this.#stop.aborted) return;
+            if (!(await this.#pass(own))) return;
             await this.#moveOn(page.cursor);
           }
           from = page.cursor;
@@ -306,10 +305,11 @@ class Way {
     }
   }
 
-  /** In their order; all of them again when some were not confirmed. */
-  async #pass(events: readonly { readonly cursor: Cursor; readonly json: string }[]): Promise<void> {
+  /** In their order; all of them again when some were not confirmed. False when the server goes before all were. */
+  async #pass(events: readonly { readonly cursor: Cursor; readonly json: string }[]): Promise<boolean> {
     const { broker, names, server, host } = this.#options;
-    for (let tries = 0; !this.#stop.aborted && events.length > 0; tries++) {
+    if (events.length === 0) return true;
+    for (let tries = 0; !this.#stop.aborted; tries++) {
       const sent = await Promise.allSettled(
         events.map(({ cursor, json }) =>
           broker.publish(
@@ -327,10 +327,11 @@ class Way {
       );
       if (sent.every(({ status }) => status === "fulfilled")) {
         host.metrics.add("backtalk_amqp_published_total", 'to="topics"', events.length);
-        return;
+        return true;
       }
       await pause(backoff(tries, host.random), this.#stop);
     }
+    return false;
   }
 
   async #place(): Promise<Place> {

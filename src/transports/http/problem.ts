@@ -16,9 +16,10 @@ export function problemOf(fault: Fault, status: number): Record<string, unknown>
   };
 }
 
-export function problem(thrown: unknown, headers?: Readonly<Record<string, string>>): Response {
+/** @param asked another status than that of the fault's code */
+export function problem(thrown: unknown, headers?: Readonly<Record<string, string>>, asked?: number): Response {
   const fault = toFault(thrown);
-  const status = statusOf(fault);
+  const status = asked ?? statusOf(fault);
   const fields: Record<string, string> = {
     "content-type": "application/problem+json",
     "x-content-type-options": "nosniff",

@@ -125,29 +125,3 @@ function ack(hasCounts: boolean, cursor: Cursor): Read {
   if (hasCounts) for (let n = 0; n < 3; n++) cursor.varint();
   return { name: "ACK", largest };
 }
-
-/** Puts pieces of a stream together that come in any order: what is whole from its begin. */
-export class Reassembly {
-  #pieces: { readonly offset: number; readonly data: Uint8Array }[] = [];
-
-  add(offset: number, data: Uint8Array): void {
-    // Copied: the bytes of a packet may be those of a buffer that is used again.
-    this.#pieces.push({ offset, data: data.slice() });
-  }
-
-  /** Bytes from 0 up to the first gap. */
-  get bytes(): Uint8Array {
-    this.#pieces.sort((a, b) => a.offset - b.offset);
-    let end = 0;
-    for (const { offset, data } of this.#pieces) {
-      if (offset > end) break;
-      end = Math.max(end, offset + data.length);
-    }
-    const whole = new Uint8Array(end);
-    for (const { offset, data } of this.#pieces) {
-      if (offset >= end) break;
-      whole.set(data, offset);
-    }
-    return whole;
-  }
-}

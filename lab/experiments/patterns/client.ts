@@ -1,0 +1,142 @@
+/** Clients of all flows in one process: each follows by the transport's client half, and notes when an event came. */
+import { peerOf, type Via } from "../../../cli/connect.ts";
+import { trustOf } from "../../../cli/trust.ts";
+import { ANONYMOUS, type Peer } from "../../../src/contract/index.ts";
+import type { Place } from "../../../src/log/index.ts";
+import { httpPeer } from "../../../src/transports/http/client.ts";
+import { monotonic, openLibc } from "../../wire/libc.ts";
+import { serveProgram } from "../../wire/program.ts";
+import { Lateness } from "./lateness.ts";
+import type { Made } from "./studio.ts";
+import { type Flow, HELD_MS, markOf, POLL_MS, SHORT_HELD_MS } from "./ways.ts";
+
+const now = monotonic(openLibc());
+const lateness = new Lateness();
+
+/** By the number of an event when the program had it, in nanoseconds. */
+export type Came = readonly number[];
+
+class Following {
+  readonly came: number[] = [];
+  readonly all = Promise.withResolvers<void>();
+  readonly #flow: Flow;
+  readonly #index: number;
+  readonly #peer: Peer;
+  readonly #stop = new AbortController();
+  #count = 0;
+
+  constructor(flow: Flow, index: number, peer: Peer) {
+    this.#flow = flow;
+    this.#index = index;
+    this.#peer = peer;
+    // Whoever waits for it hears of it; nobody waits for those that stand idle.
+    this.all.promise.catch(() => {});
+    if (flow.events === 0) this.all.resolve();
+  }
+
+  /** Resolves when it is told of what happens from then on. */
+  async begin(): Promise<void> {
+    const { follow } = this.#flow;
+    if (follow === "wait") {
+      this.#wait().catch((thrown) => this.#failed(thrown));
+      return;
+    }
+    const isTopic = follow === "topic";
+    const to = isTopic ? "topics/photos" : "studio/develop";
+    const input = isTopic ? {} : { input: { publishes: false }, keep: true };
+    const exchange = await this.#peer({ to, ...input, principal: ANONYMOUS, via: follow });
+    const ready = Promise.withResolvers<void>();
+    const read = async () => {
+      const from: Place = isTopic ? "now" : "start";
+      for await (const { events } of exchange.read({ from, follow: true, signal: this.#stop.signal })) {
+        ready.resolve();
+        for (const { kind, json } of events) {
+          if (kind === "progress" || kind === "item") this.#took(JSON.parse(json) as Made);
+        }
+      }
+    };
+    read().catch((thrown) => {
+      ready.reject(thrown);
+      this.#failed(thrown);
+    });
+    await ready.promise;
+  }
+
+  stop(): void {
+    this.#stop.abort();
+  }
+
+  async #wait(): Promise<void> {
+    const call = { to: "studio/develop", input: { publishes: false }, principal: ANONYMOUS, via: "wait" };
+    const exchange = await this.#peer({ ...call, signal: this.#stop.signal });
+    const { photos } = (await exchange.result()) as { photos: readonly Made[] };
+    for (const each of photos) this.#took(each);
+  }
+
+  #took({ photo, done }: Made): void {
+    const n = done - 1;
+    if (photo !== markOf(this.#index, n) || this.came[n] !== undefined) {
+      this.#failed(new Error(`an event came that was not due: ${photo}`));
+      return;
+    }
+    this.came[n] = now();
+    if (++this.#count === this.#flow.events) this.all.resolve();
+  }
+
+  #failed(thrown: unknown): void {
+    if (!this.#stop.signal.aborted) this.all.reject(thrown);
+  }
+}
+
+let followings: Following[] = [];
+
+serveProgram({
+  async open(address: string, flows: readonly (Flow & { port: number })[], isTls: boolean): Promise<void> {
+    followings = flows.map((flow, index) => new Following(flow, index, peerFor(flow, address, isTls)));
+    await Promise.all(followings.map((each) => each.begin()));
+    lateness.begin();
+  },
+  /** Resolves when each flow has had all of its events. */
+  async all(): Promise<Came[]> {
+    await Promise.all(followings.map((each) => each.all.promise));
+    return followings.map(({ came }) => came);
+  },
+  lateness: () => lateness.p95Ms,
+  stop(): void {
+    for (const each of followings) each.stop();
+  },
+});
+
+function peerFor({ follow, isIdle, port }: Flow & { port: number }, address: string, isTls: boolean): Peer {
+  const http = `http${isTls ? "s" : ""}://${address}:${port}`;
+  if (follow === "websocket" || follow === "topic") return other(http, "websocket");
+  if (follow === "grpc") return other(http, "grpc");
+  if (follow === "tcp") return other(`${isTls ? "tls" : "tcp"}://${address}:${port}`, "tcp");
+  return httpPeer({
+    url: http,
+    mode: follow === "poll" || follow === "long-poll" ? follow : "sse",
+    protocol: "http1.1",
+    tls: { rejectUnauthorized: false },
+    waitMs: isIdle ? SHORT_HELD_MS : HELD_MS,
+    // By itself the pause grows while nothing is new: here it stays, as theory has it.
+    pause: (_, signal) => (follow === "poll" ? sleep(POLL_MS, signal) : Promise.resolve()),
+  });
+}
+
+function other(url: string, via: Via): Peer {
+  const trust = trustOf(url, { isInsecure: true });
+  return peerOf(url, { via, trust, token: undefined, apiKey: undefined, trace: undefined }).peer;
+}
+
+function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal?.addEventListener("abort", done);
+    if (signal?.aborted) done();
+  });
+}
