@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { Studio } from "../clients/setup.ts";
+import { Place, type Server, serveIn } from "../../cli/testing.ts";
 import { filesOf, read, root } from "./sources.ts";
 
 const documents = filesOf("*.md", "examples/**/*.md", "bench/*.md");
@@ -93,7 +93,8 @@ test("scripts and commands in documents exist", () => {
 
 describe("commands in the README", () => {
   // The server is another one than the reader's: its address is put in the place of the default one.
-  const studio = new Studio();
+  const place = new Place();
+  let server: Server;
   const runnable = commands.filter(
     ({ path, line }) =>
       path === "README.md" &&
@@ -101,16 +102,19 @@ describe("commands in the README", () => {
       !line.includes("<"),
   );
   beforeAll(async () => {
-    if (runnable.length > 0) await studio.start();
+    if (runnable.length > 0) server = await serveIn(place);
   }, 30_000);
-  afterAll(() => studio.stop());
+  afterAll(() => {
+    server.child.kill("SIGKILL");
+    place.remove();
+  });
 
   for (const { line } of runnable) {
     test(line, async () => {
       const command = line
-        .replaceAll("https://localhost:4443", `https://127.0.0.1:${studio.tlsPort}`)
-        .replaceAll("localhost:4400", `127.0.0.1:${studio.port}`)
-        .replaceAll("127.0.0.1:4400", `127.0.0.1:${studio.port}`)
+        .replaceAll("https://localhost:4443", server.https)
+        .replaceAll("localhost:4400", server.http.replace("http://", ""))
+        .replaceAll("127.0.0.1:4400", server.http.replace("http://", ""))
         .replaceAll(/\bcurl /g, "curl -k --max-time 10 ");
       const child = Bun.spawn(["sh", "-c", `${command} </dev/null`], { cwd: root, stdout: "pipe", stderr: "pipe" });
       const timer = setTimeout(() => child.kill(), 20_000);
