@@ -17,7 +17,8 @@ export class Program {
       stdin: "pipe",
       stdout: "pipe",
       stderr: "inherit",
-      env: { ...process.env, ...env },
+      // That node:quic is experimental is in the notes of those who use it.
+      env: { ...process.env, NODE_NO_WARNINGS: "1", ...env },
     });
     const program = new Program(child);
     await program.#lines.first();
