@@ -52,7 +52,7 @@ export const HTTP_VIAS = VIAS.filter((via) => typeof WAYS[via] !== "function");
 
 /** Options of every command that talks to a server. */
 export const CONNECT_OPTIONS: Readonly<Record<string, Option>> = {
-  via: { value: "TRANSPORT", what: `${VIAS.join(", ")} (default http1)`, choices: VIAS },
+  via: { value: "TRANSPORT", what: `${VIAS.join(", ")} (default: as the URL says, else http1)`, choices: VIAS },
   token: { value: "TOKEN", what: "sent as Authorization: Bearer (default: BACKTALK_TOKEN)" },
   "api-key": { value: "KEY", what: "sent as X-API-Key (default: BACKTALK_API_KEY)" },
   cacert: { value: "FILE", what: "trust the certificates of this PEM file" },

@@ -229,6 +229,7 @@ describe("a running server", () => {
     expect([missing.status, await missing.json()]).toEqual([404, expect.objectContaining({ code: "not_found" })]);
     const post = await fetch(`${server.http}/asyncapi.json`, { method: "POST" });
     expect([post.status, post.headers.get("allow")]).toEqual([405, "GET, HEAD"]);
+    expect(await post.json()).toMatchObject({ status: 405, code: "unimplemented" });
   });
 
   test("/docs loads nothing from elsewhere, and may not", async () => {

@@ -8,6 +8,7 @@ import * as calls from "./commands/calls.ts";
 import * as cancel from "./commands/cancel.ts";
 import * as contract from "./commands/contract.ts";
 import * as lab from "./commands/lab.ts";
+import * as probe from "./commands/probe.ts";
 import * as publish from "./commands/publish.ts";
 import * as serve from "./commands/serve.ts";
 import * as subscribe from "./commands/subscribe.ts";
@@ -30,6 +31,7 @@ const COMMANDS: readonly Command[] = [
   contract,
   transports,
   lab,
+  probe,
 ];
 
 export async function main(argv: readonly string[], screen: Screen): Promise<number> {

@@ -1,9 +1,15 @@
 /** What the command is pointed at: the address of a server, and a method, call or topic there. */
 import { UsageError } from "./exit.ts";
 
+/** The argument that names a server, in the help of a command. */
+export const SERVER = {
+  name: "URL",
+  what: "the server: host:port, https://..., or as serve printed it: tcp://..., tls://..., unix:PATH, udp://..., grpc://..., amqp://...",
+} as const;
+
 /** The address of a server, without a slash at its end: `localhost:4400` is `http://localhost:4400`. @throws UsageError */
 export function serverUrl(text: string): string {
-  const hint = "write it as host:port, http://host:port or https://host:port";
+  const hint = "write it as host:port, http://host:port or https://host:port, or as `backtalk serve` has printed it";
   if (OTHER.test(text)) return text;
   const full = /^[a-z][a-z0-9+.-]*:\/\//i.test(text)
     ? text

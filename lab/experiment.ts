@@ -29,8 +29,8 @@ export interface Experiment {
 export interface Lab {
   readonly conditions: Conditions;
   readonly variant: string | undefined;
-  /** Undefined where the machine has no namespaces: then everything is 127.0.0.1. */
-  readonly network: ((options?: NetworkOptions) => Promise<Network>) | undefined;
+  /** Where the machine has no namespaces, what stands for it: everything is 127.0.0.1, and captures are empty. */
+  readonly network: (options?: NetworkOptions) => Promise<Network>;
   readonly signal: AbortSignal;
   /** What is going on now, for whoever waits. */
   progress(text: string): void;

@@ -1,8 +1,11 @@
 /** Runs an experiment: what it has at hand, and what is known about the run besides its findings. */
 import { version as kernel, release } from "node:os";
 import packageJson from "../package.json";
+import { Fault } from "../src/log/index.ts";
+import { chromiumPath } from "./browser.ts";
 import { CONDITIONS, type Conditions } from "./conditions.ts";
 import type { Experiment, Findings, Lab } from "./experiment.ts";
+import { loopback, OVER_LOOPBACK } from "./loopback.ts";
 import { makeNetwork } from "./network.ts";
 import { type Availability, availability } from "./wire/availability.ts";
 
@@ -28,7 +31,10 @@ export interface Run {
   readonly findings: Findings;
 }
 
-/** @throws RangeError for a variant that it does not have; Error where the machine cannot run it, with the remedy */
+/**
+ * @throws RangeError for a variant that it does not have, or conditions that loopback has not; Fault
+ * `failed_precondition` where the machine cannot run it, with the remedy as its hint
+ */
 export async function runExperiment(
   experiment: Experiment,
   options: RunOptions,
@@ -42,19 +48,25 @@ export async function runExperiment(
     );
   }
   if (!found.isAvailable && !experiment.overLoopback) {
-    throw new Error(`${experiment.name} needs an emulated network: ${found.why}; ${found.remedy}`);
+    throw lacking(`${experiment.name} needs an emulated network: ${found.why}`, found.remedy);
+  }
+  for (const tool of experiment.needs ?? []) {
+    if (!isInstalled(tool))
+      throw lacking(`${experiment.name} needs ${tool}, which is not installed`, `install ${tool}`);
   }
   const conditions: Conditions = { ...CONDITIONS, ...experiment.defaults, ...options.conditions };
   const lab: Lab = {
     conditions,
     variant,
-    network: found.isAvailable ? (given) => makeNetwork(conditions, given) : undefined,
+    network: found.isAvailable ? (given) => makeNetwork(conditions, given) : loopback,
     signal,
     progress: options.progress ?? (() => {}),
   };
+  lab.progress(found.isAvailable ? "making the network" : "starting over loopback");
   const startedAt = new Date();
   const began = performance.now();
-  const findings = await experiment.run(lab);
+  const said = await experiment.run(lab);
+  const findings = found.isAvailable ? said : unjudged(said, found.why);
   return {
     experiment: experiment.name,
     title: experiment.title,
@@ -67,6 +79,23 @@ export async function runExperiment(
     versions: { backtalk: packageJson.version, bun: Bun.version, kernel: `${release()} ${kernel()}` },
     findings,
   };
+}
+
+/** What programs saw stays; what only a capture can show is not said. */
+function unjudged({ check: _, captures: __, ...said }: Findings, why: string): Findings {
+  return {
+    ...said,
+    findings: said.findings.map(({ capture: _, ...line }) => ({ ...line, verdict: "refused", why: OVER_LOOPBACK })),
+    notes: [...(said.notes ?? []), `Over loopback: ${why}.`],
+  };
+}
+
+function lacking(message: string, hint: string): Fault {
+  return new Fault("failed_precondition", message, { hint });
+}
+
+function isInstalled(tool: string): boolean {
+  return (tool === "chromium" ? chromiumPath() : Bun.which(tool)) != null;
 }
 
 /** Whether every verdict that was given is good. */

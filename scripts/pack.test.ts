@@ -18,7 +18,16 @@ beforeAll(async () => {
   // Built and packed from a copy: tests beside this one may build in the checkout.
   const copy = join(directory, "copy");
   await mkdir(copy);
-  for (const name of ["cli", "scripts", "src", "package.json", "package-lock.json", "tsconfig.json", "PROTOCOL.md"]) {
+  for (const name of [
+    "cli",
+    "lab",
+    "scripts",
+    "src",
+    "package.json",
+    "package-lock.json",
+    "tsconfig.json",
+    "PROTOCOL.md",
+  ]) {
     await cp(join(root, name), join(copy, name), { recursive: true });
   }
   await run(copy, ["ln", "-s", join(root, "node_modules"), "node_modules"]);
@@ -50,12 +59,19 @@ describe("the package", () => {
       "cli/main.ts",
       "src/index.ts",
       "scripts/bun.mjs",
+      "lab/report/page/style.css",
+      "lab/report/run.schema.json",
     ];
     expect(files).toEqual(expect.arrayContaining(wanted));
   });
 
   test("its command finds its Bun, though no install script has run", async () => {
     expect(await run(project, ["npx", "backtalk", "version"])).toMatch(/^backtalk \d+\.\d+\.\d+ \(Bun 1\.4\.5\)\n$/);
+  }, 30_000);
+
+  test("has the lab in it", async () => {
+    const listed = JSON.parse(await run(project, ["npx", "backtalk", "lab", "--json"])) as { name: string }[];
+    expect(listed.map(({ name }) => name)).toContain("nagle");
   }, 30_000);
 
   test("serves a file of the project, and its client in Node is typed and talks to it", async () => {

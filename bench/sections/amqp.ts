@@ -182,8 +182,8 @@ function notesOf({ version }: Setting): string[] {
       "durable messages in a quorum queue, each publish confirmed, and the request acknowledged when its answer is. The " +
       "answers go to direct reply-to; those to Backtalk's own client to a queue of its own",
     "Backtalk is `backtalk serve --amqp` with its defaults: input and output are checked, recorded calls are in SQLite with " +
-      "synchronous=FULL before they run and before they are answered",
-    `a job is recorded, published, claimed and granted, answered and stored: six messages; a worker of ${AT_ONCE} at once`,
+      "synchronous=FULL before they are answered",
+    `a job is recorded, published, claimed and granted, answered and stored: five messages; a worker of ${AT_ONCE} at once`,
     `events have a hundred characters, ${EVENTS_AT_ONCE} are published at once, each confirmed or stored; from the first that is ` +
       "published to the last that is there, at a consumer of a quorum queue or a WebSocket of the server; one that comes " +
       "twice or not at all fails the section",

@@ -11,7 +11,7 @@ import { DETACHED, OK, UsageError } from "../exit.ts";
 import { FILE_OPTIONS, filesOf, sendFiles } from "../files.ts";
 import { follow } from "../follow.ts";
 import { readInput, readItems } from "../input.ts";
-import { methodName, serverUrl } from "../target.ts";
+import { methodName, SERVER, serverUrl } from "../target.ts";
 import { jsonLine, pretty } from "../values.ts";
 import { comeBack } from "./attach.ts";
 
@@ -19,7 +19,7 @@ export const spec: Spec = {
   name: "call",
   summary: "call a method, and print its result or what it streams",
   positionals: [
-    { name: "URL", what: "the server: host:port, http://... or https://..." },
+    SERVER,
     { name: "METHOD", what: "service.method" },
     { name: "INPUT", what: "JSON, @FILE, or - for stdin (default {})", optional: true },
   ],

@@ -5,14 +5,14 @@ import type { CommandContext } from "../command.ts";
 import { CONNECT_OPTIONS, connectArgs } from "../connect.ts";
 import { OK } from "../exit.ts";
 import { table } from "../table.ts";
-import { methodName, serverUrl } from "../target.ts";
+import { methodName, SERVER, serverUrl } from "../target.ts";
 import { durationText, jsonLine } from "../values.ts";
 import { command } from "./attach.ts";
 
 export const spec: Spec = {
   name: "calls",
   summary: "list your calls, newest first",
-  positionals: [{ name: "URL", what: "the server: host:port, http://... or https://..." }],
+  positionals: [SERVER],
   options: {
     state: {
       value: "STATE",

@@ -1,32 +1,37 @@
 /** `backtalk lab`: runs experiments on an emulated network, and shows what each way costs. */
 import { writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { ladderOf } from "../../lab/capture/climb.ts";
+import { ladderText } from "../../lab/capture/ladder-text.ts";
 import type { Conditions } from "../../lab/conditions.ts";
-import type { Capture, Experiment } from "../../lab/experiment.ts";
+import type { Experiment } from "../../lab/experiment.ts";
 import { EXPERIMENTS } from "../../lab/experiments/index.ts";
 import { compare, readRun } from "../../lab/report/compare.ts";
 import { documentOf } from "../../lab/report/document.ts";
 import { junitOf, junitOfError } from "../../lab/report/junit.ts";
-import { ladderOf, ladderText } from "../../lab/report/ladders.ts";
 import { layout } from "../../lab/report/layout.ts";
-import { prepareOut, writeOut } from "../../lab/report/out.ts";
+import { captureNames, prepareOut, writeOut } from "../../lab/report/out.ts";
 import { headline, textTable } from "../../lab/report/text.ts";
-import { isGood, type Run, runExperiment, Unavailable } from "../../lab/run.ts";
+import { isGood, type Run, runExperiment } from "../../lab/run.ts";
 import { parseBytes, parseDuration, parseLoss, parsePart, parseRate } from "../../lab/units.ts";
 import { availability } from "../../lab/wire/availability.ts";
 import { parseDrop } from "../../lab/wire/drops.ts";
 import { type Args, type Spec, suggestion } from "../args.ts";
 import type { CommandContext } from "../command.ts";
+import { comparisonLines } from "../comparison.ts";
 import { DEFECT, OK, UsageError } from "../exit.ts";
 import { table, wrap } from "../table.ts";
-import { comparisonLines } from "./lab/comparison.ts";
 
 const CONGESTION = ["cubic", "bbr", "reno"] as const;
 
 export const spec: Spec = {
   name: "lab",
   summary: "what each way costs, on an emulated network",
-  positionals: [{ name: "EXPERIMENT", what: "without it, the experiments are listed", optional: true }],
+  positionals: [
+    { name: "EXPERIMENT", what: "without it, the experiments are listed; or compare", optional: true },
+    { name: "A", what: "of compare: the folder of --out, or a run.json", optional: true },
+    { name: "B", what: "of compare: the later one", optional: true },
+  ],
   options: {
     variant: { value: "NAME", what: "another way to run it; see its list" },
     rtt: { value: "TIME", what: "round trip between client and server, such as 100ms" },
@@ -55,6 +60,7 @@ export const spec: Spec = {
   notes: [
     "Linux needs neither root nor tc nor Docker for it. Nothing is left behind.",
     "The exit code is 1 when a verdict is not as theory expects: it can run in CI.",
+    "compare shows what changed from run A to run B; 1 when something fails that did not.",
   ],
 };
 
@@ -63,7 +69,8 @@ export async function run(context: CommandContext): Promise<number> {
   const [name, ...more] = args.positionals;
   if (name === undefined) return await list(context);
   if (name === "compare") return await compareRuns(context);
-  if (more.length > 0) throw new UsageError(`too many arguments: ${JSON.stringify(more[0])}`, "one experiment at a time");
+  if (more.length > 0)
+    throw new UsageError(`too many arguments: ${JSON.stringify(more[0])}`, "one experiment at a time");
   const experiment = EXPERIMENTS.find((each) => each.name === name);
   if (!experiment) {
     const names = [...EXPERIMENTS.map((each) => each.name), "compare"];
@@ -112,18 +119,21 @@ async function one({ args, screen, interrupt }: CommandContext, experiment: Expe
     // What cannot be run here, or was asked for wrongly, is no defect.
     if (thrown instanceof RangeError) throw new UsageError(thrown.message);
     if (junit !== undefined) writeFileSync(junit, junitOfError(experiment.name, variant, thrown));
-    if (thrown instanceof Unavailable) throw new UsageError(thrown.message, thrown.remedy);
     throw thrown;
   });
   screen.status(undefined);
-  if (args.has("json")) await screen.print(JSON.stringify(documentOf(run)));
+  const files = out === undefined ? [] : captureNames(run.findings.captures ?? []);
+  if (args.has("json")) await screen.print(JSON.stringify(documentOf(run, files)));
   else await screen.printAll(linesOf(run, args, screen.style));
   if (junit !== undefined) writeFileSync(junit, junitOf(documentOf(run)));
   if (out !== undefined) {
     screen.status(() => `${experiment.name}: writing the report`);
-    const files = await writeOut(out, run);
+    const [report, ...beside] = await writeOut(out, run);
     screen.status(undefined);
-    screen.note(`${join(out, files[0]!)}, and beside it ${files.slice(1).join(", ")}`);
+    // Experiments with a capture for each line have many.
+    const few =
+      files.length > 2 ? [...beside.filter((file) => !files.includes(file)), `${files.length} captures`] : beside;
+    screen.explain([`${join(out, report!)} is written; beside it ${few.join(", ")}`]);
   }
   return isGood(run) ? OK : DEFECT;
 }
@@ -131,7 +141,10 @@ async function one({ args, screen, interrupt }: CommandContext, experiment: Expe
 async function compareRuns({ args, screen }: CommandContext): Promise<number> {
   const [, a, b] = args.positionals;
   if (a === undefined || b === undefined) {
-    throw new UsageError("compare needs two runs", "usage: backtalk lab compare A B, each a folder of --out or a run.json");
+    throw new UsageError(
+      "compare needs two runs",
+      "usage: backtalk lab compare A B, each a folder of --out or a run.json",
+    );
   }
   const compared = asUsage(() => compare(readRun(a), readRun(b)));
   if (args.has("json")) await screen.print(JSON.stringify(compared));
@@ -158,7 +171,9 @@ function linesOf(run: Run, args: Args, style: CommandContext["screen"]["style"])
     ...explained.flatMap((each) => ["", ...paragraph(each, style)]),
     ...(notes.length === 0 ? [] : [""]),
     ...notes.flatMap((note) => wrap(note, style.width)),
-    ...(args.has("ladder") ? captures.flatMap((each) => ["", ...ladderLines(each, style)]) : []),
+    ...(args.has("ladder")
+      ? captures.flatMap((each) => ["", ...ladderText(ladderOf(each), { width: style.width })])
+      : []),
   ];
 }
 
@@ -168,10 +183,6 @@ function paragraph(finding: Run["findings"]["findings"][number], style: CommandC
     style.bold(name) + (source === undefined ? "" : style.dim(`  ${source}`)),
     ...wrap(explain!, Math.min(style.width, 100)),
   ];
-}
-
-function ladderLines(capture: Capture, style: CommandContext["screen"]["style"]): string[] {
-  return [style.bold(`packets: ${capture.name}`), ...ladderText(ladderOf(capture), style.width)];
 }
 
 /** @throws UsageError */

@@ -7,14 +7,14 @@ import type { CommandContext } from "../command.ts";
 import { CONNECT_OPTIONS, connectArgs } from "../connect.ts";
 import { OK } from "../exit.ts";
 import { readInput } from "../input.ts";
-import { serverUrl } from "../target.ts";
+import { SERVER, serverUrl } from "../target.ts";
 import { jsonLine } from "../values.ts";
 
 export const spec: Spec = {
   name: "publish",
   summary: "publish an event to a topic",
   positionals: [
-    { name: "URL", what: "the server: host:port, http://... or https://..." },
+    SERVER,
     { name: "TOPIC", what: "the name of the topic" },
     { name: "EVENT", what: "JSON, @FILE, or - for stdin" },
   ],

@@ -7,16 +7,13 @@ import type { CommandContext } from "../command.ts";
 import { CONNECT_OPTIONS, connectArgs } from "../connect.ts";
 import { DETACHED, OK } from "../exit.ts";
 import { follow } from "../follow.ts";
-import { serverUrl } from "../target.ts";
+import { SERVER, serverUrl } from "../target.ts";
 import { command, placeOf } from "./attach.ts";
 
 export const spec: Spec = {
   name: "subscribe",
   summary: "print the events of a topic as they come",
-  positionals: [
-    { name: "URL", what: "the server: host:port, http://... or https://..." },
-    { name: "TOPIC", what: "the name of the topic" },
-  ],
+  positionals: [SERVER, { name: "TOPIC", what: "the name of the topic" }],
   options: {
     after: { value: "PLACE", what: "a cursor, start or now (default now)" },
     count: { value: "N", what: "stop after so many events", number: { min: 1, whole: true } },

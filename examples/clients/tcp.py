@@ -83,8 +83,7 @@ def follow(address, token=None, call=None, cursor="start", **opening):
             time.sleep(0.5)
 
 
-if __name__ == "__main__":
-    address, what, name, *rest = sys.argv[1:]
+def main(address, what, name, *rest):
     token = os.environ.get("BACKTALK_TOKEN")
     if what == "call":
         print(json.dumps(Connection(address, token).call(name, json.loads(rest[0]))))
@@ -92,3 +91,10 @@ if __name__ == "__main__":
         begin = dict(method=name, input=json.loads(rest[0])) if what == "follow" else dict(call=name)
         for kind, data, cursor, call in follow(address, token, cursor=(rest[0] if what == "attach" and rest else "start"), **begin):
             print(json.dumps({"kind": kind, "data": data, "cursor": cursor, "call": call}), flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except (Fault, OSError) as problem:
+        sys.exit(str(problem))

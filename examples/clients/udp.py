@@ -14,9 +14,11 @@ class Fault(Exception):
     pass
 
 
-def call(sock, method, value, key=None, token=b""):
+def call(sock, method, value, key=None, token=b"", credential=None):
     """Asks until it is answered: the output of the method, and the token for the next call."""
     ask = {"method": method, "input": value, **({"key": key} if key else {})}
+    if credential:  # as it is, for everybody on the way to read: a server takes it from its own machine alone
+        ask["token"] = credential
     body, request = json.dumps(ask).encode(), os.urandom(8)
     if len(body) > 1156:
         raise Fault({"code": "resource_exhausted", "message": "too large for a datagram"})
@@ -61,6 +63,6 @@ if __name__ == "__main__":
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
         sock.connect(address)
         try:
-            print(json.dumps(call(sock, method, json.loads(value), *key)[0]))
+            print(json.dumps(call(sock, method, json.loads(value), *key, credential=os.environ.get("BACKTALK_TOKEN"))[0]))
         except Fault as fault:
             sys.exit(json.dumps(fault.args[0]))

@@ -73,23 +73,31 @@ export function tlsKeys(suite: number, secret: Uint8Array): Omit<Keys, "header">
  * Undefined when the keys do not fit or the packet was changed on its way.
  */
 export function openPacket(datagram: Uint8Array, packet: QuicPacket, keys: Keys, largest = -1): Opened | undefined {
-  const bytes = datagram.slice(packet.at, packet.at + packet.size);
-  const { numberAt } = packet;
-  const sample = bytes.subarray(numberAt + 4, numberAt + 20);
+  const sample = datagram.subarray(packet.at + packet.numberAt + 4, packet.at + packet.numberAt + 20);
   if (sample.length < 16) return undefined;
   const mask = headerMask(keys, sample);
-  bytes[0]! ^= mask[0]! & (bytes[0]! & 0x80 ? 0x0f : 0x1f);
-  const length = (bytes[0]! & 3) + 1;
-  let cut = 0;
-  for (let n = 0; n < length; n++) {
-    bytes[numberAt + n]! ^= mask[n + 1]!;
-    cut = cut * 256 + bytes[numberAt + n]!;
+  for (const bits of packet.type === "1-RTT" ? SHORT_BITS : LONG_BITS) {
+    // A copy in any case: the slice of a Buffer would be the capture itself.
+    const bytes = new Uint8Array(datagram.subarray(packet.at, packet.at + packet.size));
+    bytes[0]! ^= mask[0]! & bits;
+    const length = (bytes[0]! & 3) + 1;
+    const head = packet.numberAt + length;
+    let cut = 0;
+    for (let n = 0; n < length; n++) {
+      const byte = bytes[packet.numberAt + n]! ^ mask[n + 1]!;
+      bytes[packet.numberAt + n] = byte;
+      cut = cut * 256 + byte;
+    }
+    const number = wholeNumber(cut, length, largest);
+    const payload = decrypt(keys, number, bytes.subarray(0, head), bytes.subarray(head));
+    if (payload) return { number, payload };
   }
-  const number = wholeNumber(cut, length, largest);
-  const head = numberAt + length;
-  const payload = decrypt(keys, number, bytes.subarray(0, head), bytes.subarray(head));
-  return payload && { number, payload };
+  return undefined;
 }
+
+const LONG_BITS = [0x0f] as const;
+/** The second: with the extension of loss bits (draft-ferrieuxhamchaoui-quic-lossbits) two bits stay in the clear. */
+const SHORT_BITS = [0x1f, 0x07] as const;
 
 /** The plain text of a record of TLS 1.3 and the type that it really has (RFC 8446 §5.2), its padding taken off. */
 export function openRecord(

@@ -2,23 +2,52 @@
 import { X509Certificate } from "node:crypto";
 import type { TLSSocket } from "node:tls";
 import { absent, type Finding, found } from "./finding.ts";
-import { isAddress } from "./target.ts";
 import type { Setting } from "./setting.ts";
+import { isAddress } from "./target.ts";
 
 /** RFC 9000 §8.1: a server sends at most three times what it has got, until the client's address is known. */
 const AMPLIFICATION = 3;
 /** RFC 9000 §14.1: the datagram of a client's first flight. */
 const INITIAL_BYTES = 1_200;
 
-/** Why a client would not take it; undefined when it would. */
-export function trustFault(setting: Setting, tls: TLSSocket): string | undefined {
-  const [leaf] = chainOf(tls);
-  if (!leaf) return "none was sent";
+export interface Certificates {
+  /** The leaf first. */
+  readonly chain: readonly X509Certificate[];
+  /** Why a client would not take it; undefined when it would. */
+  readonly fault: string | undefined;
+}
+
+export function certificatesOf(setting: Setting, tls: TLSSocket): Certificates {
+  const chain = chainOf(tls);
+  const [leaf] = chain;
+  const fault = leaf ? (ownFault(setting, leaf) ?? issuerFault(tls)) : "none was sent";
+  if (leaf && fault === undefined) setting.trusted.add(leaf.fingerprint256);
+  return { chain, fault };
+}
+
+/**
+ * The same of QUIC, whose `said` is the word of its library. That takes no certificate of `--cacert` that is no
+ * authority: so one that was trusted over TCP is trusted here.
+ */
+export function quicTrustFault(setting: Setting, leaf: X509Certificate | undefined, said: string): string | undefined {
+  if (!leaf) return said === "" ? undefined : said.toLowerCase();
+  const own = ownFault(setting, leaf);
+  if (own !== undefined || said === "" || setting.trusted.has(leaf.fingerprint256)) return own;
+  if (setting.ca !== undefined && isIn(setting.ca, leaf)) return undefined;
+  return said.toLowerCase();
+}
+
+function isIn(pem: string, leaf: X509Certificate): boolean {
+  const all = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  return all.some((each) => new X509Certificate(each).fingerprint256 === leaf.fingerprint256);
+}
+
+/** What is wrong with it, whoever vouches for it. */
+function ownFault(setting: Setting, leaf: X509Certificate): string | undefined {
   const now = Date.now();
   if (now > Date.parse(leaf.validTo)) return `expired on ${day(leaf.validTo)}`;
   if (now < Date.parse(leaf.validFrom)) return `not valid before ${day(leaf.validFrom)}`;
-  if (!isFor(leaf, setting.target.host)) return `it is not for ${setting.target.host}`;
-  return issuerFault(tls);
+  return isFor(leaf, setting.target.host) ? undefined : `it is not for ${setting.target.host}`;
 }
 
 function issuerFault(tls: TLSSocket): string | undefined {
@@ -37,7 +66,7 @@ const ISSUER: Readonly<Record<string, string>> = {
   CERT_HAS_EXPIRED: "one of the chain has expired",
 };
 
-export function isFor(leaf: X509Certificate, host: string): boolean {
+function isFor(leaf: X509Certificate, host: string): boolean {
   return isAddress(host) ? leaf.checkIP(host) !== undefined : leaf.checkHost(host) !== undefined;
 }
 
@@ -46,8 +75,7 @@ interface Peer {
   readonly issuerCertificate?: Peer;
 }
 
-/** The leaf first. */
-export function chainOf(tls: TLSSocket): X509Certificate[] {
+function chainOf(tls: TLSSocket): X509Certificate[] {
   const chain: X509Certificate[] = [];
   const seen = new Set<Peer>();
   let peer = tls.getPeerCertificate(true) as unknown as Peer | undefined;
@@ -68,18 +96,15 @@ export function extraRoundTrips(flightBytes: number): number {
  * @param flightBytes what the server sent in TLS 1.3 until it was ready
  */
 export function certificateFinding(
-  setting: Setting,
-  tls: TLSSocket,
+  { chain, fault }: Certificates,
   sentBytes: readonly number[] | undefined,
   flightBytes: number,
 ): Finding {
-  const chain = chainOf(tls);
   const [leaf] = chain;
   if (!leaf) return absent("certificate", { code: "certificate", detail: "none was sent" });
   const sizes = sentBytes ?? chain.map(({ raw }) => raw.length);
   const chainBytes = sizes.reduce((sum, size) => sum + size, 0);
   const extra = extraRoundTrips(Math.max(chainBytes, flightBytes));
-  const fault = trustFault(setting, tls);
   const names = namesOf(leaf);
   const days = Math.floor((Date.parse(leaf.validTo) - Date.now()) / 86_400_000);
   const room = AMPLIFICATION * INITIAL_BYTES;

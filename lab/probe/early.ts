@@ -53,7 +53,8 @@ async function twice(setting: Setting, context: TlsContext): Promise<Finding> {
   const status = again.status === 425 ? "425 Too Early" : `status ${again.status}`;
   const all = { ...facts, status: again.status, isAnsweredBeforeFinished: again.isAnsweredFirst };
   const seen = { facts: all, phases: again.phases };
-  if (again.status === 425) return absent(NAME, { code: "http_status", detail: "425" }, `${claims}; refused for GET`, seen);
+  if (again.status === 425)
+    return absent(NAME, { code: "http_status", detail: "425" }, `${claims}; refused for GET`, seen);
   return found(NAME, `taken, and answered with ${status} ${when}`, seen);
 }
 
@@ -87,7 +88,10 @@ async function visit(setting: Setting, context: TlsContext, session: Uint8Array 
   try {
     let text = "";
     const readAll = (): boolean => {
-      for (let part = end.read(); part; part = end.read()) text += Buffer.from(part.bytes).toString("latin1");
+      for (let part = end.read(); part; part = end.read()) {
+        // The first line is enough.
+        if (text.length < 1_024) text += Buffer.from(part.bytes).toString("latin1");
+      }
       return text !== "";
     };
     if (session) end.writeEarly(request);
@@ -95,7 +99,8 @@ async function visit(setting: Setting, context: TlsContext, session: Uint8Array 
     bytes.send(end.take());
     while (!end.isReady) {
       end.feed(await bytes.next());
-      end.handshake();
+      // A HelloRetryRequest is answered by another ClientHello; the Finished is not sent yet.
+      if (!end.handshake()) bytes.send(end.take());
     }
     const tlsMs = performance.now() - begunAt;
     const isAccepted = session !== undefined && end.isEarlyAccepted;
@@ -117,7 +122,7 @@ async function visit(setting: Setting, context: TlsContext, session: Uint8Array 
     bytes.send(end.take());
     let fault: Visit["fault"];
     try {
-      while (!readAll() || !text.includes("\r\n")) end.feed(await bytes.next());
+      while (!readAll() || !(text.includes("\r\n") || text.length > 1_024)) end.feed(await bytes.next());
       firstByteAt ??= performance.now();
       // Tickets may come after the answer; a server that closes has sent them.
       while (session === undefined && (end.session()?.maxEarlyData ?? 0) === 0) {

@@ -55,7 +55,8 @@ export interface Finding {
 }
 
 /**
- * When a request got how far, in milliseconds since its start: the words of curl's `-w` without `time_`.
+ * When a request got how far, in milliseconds since its start: the words of curl's `-w` without `time_`. h1,
+ * h2, h2c and h3 were tried one after another with nothing beside them; the others share the line.
  * A phase that was not there (TLS of a plain connection) is absent.
  */
 export interface Phases {
@@ -68,7 +69,10 @@ export interface Phases {
   /** The first byte of the answer. */
   readonly starttransfer?: number;
   readonly total?: number;
-  /** Round trips that were seen until the first byte, the look-up excluded. */
+  /**
+   * Round trips that were seen until the first byte, the look-up excluded. Over QUIC they follow from the time of
+   * the handshake, and are absent where one takes less than 10 ms.
+   */
   readonly roundTrips?: number;
 }
 

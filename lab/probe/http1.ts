@@ -111,7 +111,8 @@ export class Http1 {
       what,
     });
     const says = field({ fields: answer }, "connection")?.toLowerCase() ?? "";
-    const isKept = rest.isFramed && !pipe.hasEnded && (version === "1.1" ? !says.includes("close") : says.includes("keep-alive"));
+    const isKept =
+      rest.isFramed && !pipe.hasEnded && (version === "1.1" ? !says.includes("close") : says.includes("keep-alive"));
     return { status, fields: answer, body: rest.body, isCut: rest.isCut, isKept, phases };
   }
 
@@ -154,7 +155,9 @@ export class Http1 {
       }
       if (pipe.buffer.length > MOST_HEAD_BYTES) throw new Absent("malformed", "a head of more than 64 kB");
       if (!(await pipe.more())) {
-        throw pipe.buffer.length === 0 ? new Absent("closed") : new Absent("malformed", "an answer that ends in its head");
+        throw pipe.buffer.length === 0
+          ? new Absent("closed")
+          : new Absent("malformed", "an answer that ends in its head");
       }
     }
   }
@@ -189,7 +192,8 @@ export class Http1 {
       }
       if (size > MOST_BYTES) break;
       parts.push(await pipe.need(size));
-      if ((await pipe.need(2)).toString() !== "\r\n") throw new Absent("malformed", "a chunk that is longer than it says");
+      if ((await pipe.need(2)).toString() !== "\r\n")
+        throw new Absent("malformed", "a chunk that is longer than it says");
       total += size;
     }
     return { body: Buffer.concat(parts), isCut: true, isFramed: false };

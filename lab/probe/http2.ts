@@ -86,8 +86,14 @@ export class Http2 {
     let trailers: Fields = [];
     const parts: Buffer[] = [];
     let total = 0;
+    let isDone = false;
     const done = (): void => {
-      if (!head) return reject(this.#fault ? absentOf(this.#fault) : new Absent("closed"));
+      if (isDone) return;
+      isDone = true;
+      if (!head) {
+        reject(this.#fault ? absentOf(this.#fault) : new Absent("closed"));
+        return;
+      }
       const endAt = performance.now();
       const phases = phasesOf(line, isFresh, firstByteAt, endAt, sentAt);
       const status = Number(head[":status"]);

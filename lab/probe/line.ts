@@ -5,7 +5,7 @@
 import { connect, type Socket } from "node:net";
 import { Duplex } from "node:stream";
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from "node:tls";
-import { trustFault } from "./certificate.ts";
+import { certificatesOf } from "./certificate.ts";
 import { Absent, reasonOf } from "./reason.ts";
 import { type Address, ms, type Setting } from "./setting.ts";
 import { TlsSeen } from "./tls-seen.ts";
@@ -114,7 +114,7 @@ export class Line {
     try {
       const tls = await setting.within(secure(setting, wire, options), deadline);
       const tlsMs = performance.now() - begunAt;
-      const fault = trustFault(setting, tls);
+      const { fault } = certificatesOf(setting, tls);
       if (fault !== undefined && !setting.isInsecure && !options.isForLooking) throw new Absent("certificate", fault);
       return new Line({ ...shared, tls, tlsMs });
     } catch (thrown) {
@@ -170,7 +170,7 @@ function secure(setting: Setting, wire: Wire, { tls: offered }: LineOptions): Pr
     socket: wire as unknown as Socket,
     ...(serverName !== undefined && { servername: serverName }),
     ...(setting.ca !== undefined && { ca: setting.ca }),
-    // Whether it is trusted is a finding: see `trustFault`.
+    // Whether it is trusted is a finding: see `certificatesOf`.
     rejectUnauthorized: false,
     checkServerIdentity: () => undefined,
     ...offered,
@@ -185,9 +185,13 @@ function secure(setting: Setting, wire: Wire, { tls: offered }: LineOptions): Pr
 
 /** What was seen on the wire says more than the library. */
 function tlsFault(seen: TlsSeen, error: Error | undefined): Absent {
-  const { foreign, alert } = seen.read();
+  const { foreign, alert, choice } = seen.read();
   if (foreign) return new Absent("malformed", `no TLS: it answers ${looksLike(foreign)}`);
   if (alert !== undefined && alert !== "close_notify") return new Absent("tls_alert", alert);
+  // RFC 8446 §4.1.3: an older server answers with the version that it has, and this side ends it.
+  if (choice && /unsupported_protocol|wrong_version/i.test(error?.message ?? "")) {
+    return new Absent("not_offered", `it chose ${choice.version}`);
+  }
   if (!error) return new Absent("closed", seen.bytesReceived > 0 ? "in the handshake" : undefined);
   return absentOf(error);
 }

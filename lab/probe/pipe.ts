@@ -1,6 +1,7 @@
 /** Bytes of a line, taken as they are needed, each wait with the deadline of the line. */
-import { Absent } from "./reason.ts";
+
 import { absentOf, type Line } from "./line.ts";
+import { Absent } from "./reason.ts";
 
 export class Pipe {
   readonly line: Line;
@@ -61,7 +62,8 @@ export class Pipe {
 
   /** Waits for so many bytes. @throws Absent */
   async need(count: number): Promise<Buffer> {
-    while (this.#buffer.length < count) if (!(await this.more())) throw new Absent("closed", "in the middle of an answer");
+    while (this.#buffer.length < count)
+      if (!(await this.more())) throw new Absent("closed", "in the middle of an answer");
     return this.take(count);
   }
 

@@ -1,13 +1,14 @@
 /** One visit over QUIC (RFC 9000) and HTTP/3 (RFC 9114): a GET, and what the handshake was like. */
 import type { QuicSession, QuicStream } from "node:quic";
+import { alertName } from "../../src/wire/packet/tls-names.ts";
+import { quicTrustFault } from "./certificate.ts";
+import type { Phases } from "./finding.ts";
 import { type Fields, USER_AGENT } from "./http1.ts";
 import { absentOf } from "./line.ts";
-import { QuicRelay } from "./quic-relay.ts";
+import { type Datagram, QuicRelay } from "./quic-relay.ts";
 import { type QuicChoice, quicChoice } from "./quic-seen.ts";
 import { Absent } from "./reason.ts";
 import { type Address, ms, type Setting } from "./setting.ts";
-import { alertName } from "../../src/wire/packet/tls-names.ts";
-import type { Phases } from "./finding.ts";
 
 export interface VisitOptions {
   /** Of a visit before, to resume it. */
@@ -125,11 +126,13 @@ async function exchange(
   const info = await opened;
   const handshakeMs = Number(session.stats.handshakeCompletedAt - session.stats.createdAt) / 1e6;
   const since = (at: number): number => ms(namelookupMs + at - begunAt);
+  const roundTrips = info.earlyDataAccepted ? 1 : roundTripsOf(relay.datagrams, handshakeMs);
   const phases: Phases = {
     namelookup: ms(namelookupMs),
     ...(handshakeMs > 0 && { appconnect: ms(namelookupMs + handshakeMs) }),
     starttransfer: since(firstByteAt),
     total: since(endAt),
+    ...(roundTrips !== undefined && { roundTrips }),
   };
   const status = Number(answer[":status"]);
   const plain = Object.entries(answer).flatMap(([name, value]) =>
@@ -152,19 +155,27 @@ async function exchange(
     isReused: false,
     what,
   });
-  const leaf = session.peerCertificate;
-  const isForHost = !leaf || leaf.checkHost(target.host) !== undefined || leaf.checkIP(target.host) !== undefined;
   return {
     status,
     fields: plain,
     cipher: info.cipher,
     isEarlyAttempted: info.earlyDataAttempted,
     isEarlyAccepted: info.earlyDataAccepted,
-    trustFault: info.validationErrorReason || (isForHost ? undefined : `it is not for ${target.host}`),
+    trustFault: quicTrustFault(setting, session.peerCertificate, info.validationErrorReason),
     ticket: needsTicket ? await Promise.race([got.promise, later(TICKET_MS)]) : undefined,
     choice: quicChoice(relay.datagrams),
     phases,
   };
+}
+
+/** Where a round trip is shorter, the time of computing hides how many there were. */
+const LEAST_RTT_MS = 10;
+
+/** Of the handshake by its time, and one of the request. A server sends its first datagram without waiting. */
+function roundTripsOf(datagrams: readonly Datagram[], handshakeMs: number): number | undefined {
+  const rttMs = (datagrams.find(({ isOurs }) => !isOurs)?.at ?? 0) - (datagrams[0]?.at ?? 0);
+  if (rttMs < LEAST_RTT_MS || handshakeMs <= 0) return undefined;
+  return Math.max(1, Math.round(handshakeMs / rttMs)) + 1;
 }
 
 /** Tickets come after the handshake (RFC 8446 §4.6.1), about a round trip later. */

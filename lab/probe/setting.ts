@@ -28,6 +28,8 @@ export class Setting {
   readonly timeoutMs: number;
   readonly meter = new Meter();
   readonly signal: AbortSignal;
+  /** Fingerprints of certificates that were trusted. */
+  readonly trusted = new Set<string>();
   /** How long the look-up of the name took; each request tells it as its first phase. */
   namelookupMs = 0;
   /** Where TCP goes. */

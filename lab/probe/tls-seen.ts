@@ -54,7 +54,10 @@ export class TlsSeen {
     for (const record of readRecords(bytes).records) {
       if (record.type === "application_data") break;
       // Of TLS 1.2 and before all that follows is encrypted; of TLS 1.3 it means nothing (RFC 8446 §D.4).
-      if (record.type === "change_cipher_spec" && choiceOf(readHandshake(Buffer.concat(parts)))?.version !== "TLS 1.3") {
+      if (
+        record.type === "change_cipher_spec" &&
+        choiceOf(readHandshake(Buffer.concat(parts)))?.version !== "TLS 1.3"
+      ) {
         break;
       }
       if (record.type === "handshake") parts.push(record.payload);
@@ -74,7 +77,9 @@ export class TlsSeen {
 
 /** The last ServerHello of these messages. */
 export function choiceOf(messages: readonly HandshakeMessage[]): Choice | undefined {
-  const hellos = messages.flatMap(({ type, body }) => (type === HANDSHAKE.ServerHello ? (readServerHello(body) ?? []) : []));
+  const hellos = messages.flatMap(({ type, body }) =>
+    type === HANDSHAKE.ServerHello ? (readServerHello(body) ?? []) : [],
+  );
   const hello = hellos.at(-1);
   if (!hello) return undefined;
   const exchange = messages.find(({ type }) => type === HANDSHAKE.ServerKeyExchange);

@@ -74,7 +74,13 @@ export function compare(a: RunDocument, b: RunDocument): Comparison {
     const [before, after] = [a, b].map(({ findings }) => findings.find(({ name }) => name === line));
     const [was, is] = [before?.verdict ?? "absent", after?.verdict ?? "absent"] as const;
     if (was !== is) {
-      verdicts.push({ line, a: was, b: is, isWorse: is === "failed", why: after?.why ?? "the line is not there any more" });
+      verdicts.push({
+        line,
+        a: was,
+        b: is,
+        isWorse: is === "failed",
+        why: after?.why ?? "the line is not there any more",
+      });
     }
     if (!before || !after) continue;
     for (const [key, column] of columns) {
@@ -97,11 +103,15 @@ export function compare(a: RunDocument, b: RunDocument): Comparison {
   };
 }
 
-/** Numbers are the same when each one's median lies in the other's range. */
+/** What is smaller than this is no change, where there are no samples that show a spread. */
+const NOTHING = 0.01;
+
+/** Numbers are the same when each one's median lies in the other's range, or they differ by a hundredth. */
 function isSame(a: LineDocument["values"][string] | undefined, b: LineDocument["values"][string] | undefined): boolean {
   if (!isMeasured(a) || !isMeasured(b)) return (a ?? null) === (b ?? null);
   const within = (value: number, { min, max }: Measured) => value >= min && value <= max;
-  return within(a.median, b) && within(b.median, a);
+  const isNear = Math.abs(a.median - b.median) < NOTHING * Math.abs(a.median);
+  return isNear || (within(a.median, b) && within(b.median, a));
 }
 
 function isMeasured(value: LineDocument["values"][string] | undefined): value is Measured {
@@ -116,7 +126,12 @@ function shown(value: LineDocument["values"][string] | undefined, column: RunDoc
 }
 
 function differencesOf(a: RunDocument, b: RunDocument): Comparison["differences"] {
-  const flat = ({ conditions, versions, variant, over }: RunDocument) => ({ variant, over, ...conditions, ...versions });
+  const flat = ({ conditions, versions, variant, over }: RunDocument) => ({
+    variant,
+    over,
+    ...conditions,
+    ...versions,
+  });
   const [left, right] = [flat(a), flat(b)] as [Record<string, unknown>, Record<string, unknown>];
   const text = (value: unknown) => (typeof value === "string" ? value : (JSON.stringify(value) ?? "-"));
   return [...new Set([...Object.keys(left), ...Object.keys(right)])]

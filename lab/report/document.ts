@@ -59,7 +59,11 @@ export function documentOf(run: Run, files: readonly string[] = []): RunDocument
     startedAt,
     tookMs: Math.round(tookMs),
     versions,
-    conditions: { ...run.conditions, rateBps: run.conditions.rateBps ?? null, queueBytes: run.conditions.queueBytes ?? null },
+    conditions: {
+      ...run.conditions,
+      rateBps: run.conditions.rateBps ?? null,
+      queueBytes: run.conditions.queueBytes ?? null,
+    },
     link: check ? finite(check) : null,
     columns,
     findings: findings.map(({ values, ...line }) => ({
@@ -99,5 +103,7 @@ function measured(value: Finding["values"][string]): Measured | string | null {
 
 /** JSON has no word for what is no number. */
 function finite<T extends object>(given: T): T {
-  return Object.fromEntries(Object.entries(given).map(([key, value]) => [key, Number.isFinite(value) ? value : null])) as T;
+  return Object.fromEntries(
+    Object.entries(given).map(([key, value]) => [key, Number.isFinite(value) ? value : null]),
+  ) as T;
 }

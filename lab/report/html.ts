@@ -5,11 +5,11 @@
 import { createHash } from "node:crypto";
 import { fileURLToPath } from "node:url";
 import type { Ladder } from "../capture/ladder.ts";
-import { ladderText } from "./ladders.ts";
+import { ladderText } from "../capture/ladder-text.ts";
 import type { Column, Finding, Verdict } from "../experiment.ts";
 import type { Run } from "../run.ts";
 import { type RunDocument, worst } from "./document.ts";
-import { escapeMarkup as escape, escapeJson } from "./escape.ts";
+import { escapeJson, escapeMarkup as safe } from "./escape.ts";
 import { pageLadder } from "./page/data.ts";
 import { plotFigure } from "./plots.ts";
 import { cell, conditionsText, spreadText } from "./text.ts";
@@ -40,7 +40,7 @@ export async function htmlOf({ run, document, ladders }: Page): Promise<string> 
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta name="referrer" content="no-referrer">
-<title>${escape(title)} · backtalk lab</title>
+<title>${safe(title)} · backtalk lab</title>
 <style>${style}</style>
 </head>
 <body>
@@ -70,46 +70,60 @@ async function pageScript(): Promise<string> {
 function header(run: Run, title: string): string {
   const verdicts = run.findings.findings.map(({ verdict }) => verdict);
   const { check } = run.findings;
-  const link = check && `${check.rttMs.toFixed(2)} ms, p99 +${(check.p99Ms - check.rttMs).toFixed(2)} (${check.answered} of ${check.sent} echoes)`;
+  const link =
+    check &&
+    `${check.rttMs.toFixed(2)} ms, p99 +${(check.p99Ms - check.rttMs).toFixed(2)} (${check.answered} of ${check.sent} echoes)`;
   const facts = [
     ...conditionsText(run),
     ["link measured", link ?? (run.over === "loopback" ? "loopback: nothing is said about delay" : "not measured")],
     ["run", `${run.startedAt.replace("T", " ").replace(/\.\d+Z$/, " UTC")}, took ${(run.tookMs / 1_000).toFixed(1)} s`],
     ...Object.entries(run.versions),
   ] as const;
-  const cells = facts.map(([name, value]) => `<div><dt>${escape(name)}</dt><dd>${escape(value)}</dd></div>`);
-  return `<header><p class="over">backtalk lab · ${escape(run.experiment)}${run.variant === undefined ? "" : ` · ${escape(run.variant)}`}</p>
-<h1>${escape(title)}</h1><p class="lead">${escape(run.question)}</p>
+  const cells = facts.map(([name, value]) => `<div><dt>${safe(name)}</dt><dd>${safe(value)}</dd></div>`);
+  return `<header><p class="over">backtalk lab · ${safe(run.experiment)}${run.variant === undefined ? "" : ` · ${safe(run.variant)}`}</p>
+<h1>${safe(title)}</h1><p class="lead">${safe(run.question)}</p>
 <p>${summary(verdicts)}</p>
 <dl class="facts">${cells.join("")}</dl></header>`;
 }
 
 function summary(verdicts: readonly Verdict[]): string {
-  const counts = (["ok", "failed", "refused"] as const).map((each) => [each, verdicts.filter((one) => one === each).length] as const);
+  const counts = (["ok", "failed", "refused"] as const).map(
+    (each) => [each, verdicts.filter((one) => one === each).length] as const,
+  );
   const parts = counts.filter(([, count]) => count > 0).map(([each, count]) => badge(each, `${count} ${each}`));
   return parts.length === 0 ? badge("none", "nothing was judged") : parts.join(" ");
 }
 
 function table({ findings: { columns, findings } }: Run, ladders: readonly Ladder[]): string {
-  if (findings.length === 0) return `<section><h2>What was found</h2><p class="muted">Nothing: the experiment has no lines.</p></section>`;
+  if (findings.length === 0)
+    return `<section><h2>What was found</h2><p class="muted">Nothing: the experiment has no lines.</p></section>`;
   const has = (key: "expected" | "capture") => findings.some((finding) => finding[key] !== undefined);
   const heads = [
     `<th scope="col"><span>way</span></th>`,
-    ...columns.map((column) => `<th scope="col"${numeric(column)}>${escape(column.title)}${unitText(column)}</th>`),
+    ...columns.map((column) => `<th scope="col"${numeric(column)}>${safe(column.title)}${unitText(column)}</th>`),
     ...(has("expected") ? [`<th scope="col">expected</th>`] : []),
     `<th scope="col">verdict</th><th scope="col">why</th>`,
   ];
   const rows = findings.map((finding) => {
-    const cells = columns.map(
-      (column) => `<td${numeric(column)} data-label="${escape(column.title + plainUnit(column))}"><span>${escape(cell(finding, column))}${spread(finding, column)}</span></td>`,
-    );
-    const expected = has("expected") ? `<td data-label="expected">${escape(finding.expected ?? "")}</td>` : "";
+    const cells = columns.map((column) => {
+      const text = cell(finding, column);
+      const names = [column.unit === "text" ? "words" : "number", ...(text === "" ? ["none"] : [])].join(" ");
+      return `<td class="${names}" data-label="${safe(column.title + plainUnit(column))}"><span>${safe(text)}${spread(finding, column)}</span></td>`;
+    });
+    const expected = has("expected")
+      ? `<td class="expected${finding.expected === undefined ? " none" : ""}" data-label="expected">${safe(finding.expected ?? "")}</td>`
+      : "";
     const index = ladders.findIndex(({ name }) => name === finding.capture);
-    const link = index < 0 ? "" : ` <a href="#ladder" data-ladder="${index}" aria-label="packets of ${escape(finding.name)}">packets</a>`;
-    const verdict = finding.verdict === "none" ? "" : badge(finding.verdict);
-    return `<tr><th scope="row">${escape(finding.name)}</th>${cells.join("")}${expected}<td data-label="verdict"><span>${verdict}</span></td><td class="why" data-label="why"><span>${escape(finding.why)}${link}</span></td></tr>`;
+    const link =
+      index < 0
+        ? ""
+        : ` <a href="#ladder" data-ladder="${index}" aria-label="packets of ${safe(finding.name)}">packets</a>`;
+    const isJudged = finding.verdict !== "none";
+    return `<tr><th scope="row">${safe(finding.name)}</th>${cells.join("")}${expected}<td${isJudged ? "" : ' class="none"'} data-label="verdict"><span>${isJudged ? badge(finding.verdict) : ""}</span></td><td class="why" data-label="why"><span>${safe(finding.why)}${link}</span></td></tr>`;
   });
-  const legend = columns.filter(({ what }) => what !== undefined).map(({ title, what }) => `<li><strong>${escape(title)}</strong>: ${escape(what!)}</li>`);
+  const legend = columns
+    .filter(({ what }) => what !== undefined)
+    .map(({ title, what }) => `<li><strong>${safe(title)}</strong>: ${safe(what!)}</li>`);
   return `<section><h2>What was found</h2><div class="scroll"><table class="findings"><thead><tr>${heads.join("")}</tr></thead><tbody>${rows.join("\n")}</tbody></table></div>${legend.length === 0 ? "" : `<ul class="columns">${legend.join("")}</ul>`}</section>`;
 }
 
@@ -117,7 +131,12 @@ function numeric({ unit }: Column): string {
   return unit === "text" ? "" : ` class="number"`;
 }
 
-const UNITS: Readonly<Partial<Record<Column["unit"], string>>> = { rt: "round trips", ms: "ms", bytes: "bytes", rate: "bit/s" };
+const UNITS: Readonly<Partial<Record<Column["unit"], string>>> = {
+  rt: "round trips",
+  ms: "ms",
+  bytes: "bytes",
+  rate: "bit/s",
+};
 
 function plainUnit({ unit }: Column): string {
   return UNITS[unit] === undefined ? "" : `, ${UNITS[unit]}`;
@@ -129,11 +148,11 @@ function unitText(column: Column): string {
 
 function spread(finding: Finding, column: Column): string {
   const text = spreadText(finding, column);
-  return text === undefined ? "" : `<span class="spread">${escape(text)}</span>`;
+  return text === undefined ? "" : `<span class="spread">${safe(text)}</span>`;
 }
 
 function badge(verdict: Verdict, text: string = verdict): string {
-  return `<span class="badge ${verdict}">${escape(text)}</span>`;
+  return `<span class="badge ${verdict}">${safe(text)}</span>`;
 }
 
 function explanations({ findings: { findings } }: Run): string {
@@ -141,14 +160,14 @@ function explanations({ findings: { findings } }: Run): string {
   if (told.length === 0) return "";
   const articles = told.map(({ name, source, explain }) => {
     const clause = source === undefined ? "" : ` <span class="source">${linked(source)}</span>`;
-    return `<article><h3>${escape(name)}${clause}</h3>${explain === undefined ? "" : `<p>${linked(explain)}</p>`}</article>`;
+    return `<article><h3>${safe(name)}${clause}</h3>${explain === undefined ? "" : `<p>${linked(explain)}</p>`}</article>`;
   });
   return `<section class="explain"><h2>Why it is so</h2>${articles.join("\n")}</section>`;
 }
 
 /** `RFC 9293 §3.7.4` as a link to that section. */
 function linked(text: string): string {
-  return escape(text).replace(/RFC (\d{3,5})(?: §(\d+(?:\.\d+)*))?/g, (whole, number: string, section?: string) => {
+  return safe(text).replace(/RFC (\d{3,5})(?: §(\d+(?:\.\d+)*))?/g, (whole, number: string, section?: string) => {
     const place = section === undefined ? "" : `#section-${section}`;
     return `<a href="https://www.rfc-editor.org/rfc/rfc${number}.html${place}">${whole}</a>`;
   });
@@ -167,7 +186,7 @@ function ladderSection({ captures }: RunDocument, ladders: readonly Ladder[]): s
     left -= Math.min(most, ladder.rungs.length);
     return pageLadder(ladder, captures[index]?.file ?? null, most);
   });
-  const options = ladders.map(({ name }, index) => `<option value="${index}">${escape(name)}</option>`);
+  const options = ladders.map(({ name }, index) => `<option value="${index}">${safe(name)}</option>`);
   const kinds = [
     ["k-open", "open and close"],
     ["k-handshake", "handshake"],
@@ -187,24 +206,28 @@ function ladderSection({ captures }: RunDocument, ladders: readonly Ladder[]): s
 <div class="ladder" tabindex="0" role="group" aria-label="packet ladder: arrow keys go from packet to packet"><div class="ladder-space"><svg role="presentation"></svg></div></div>
 <div class="ladder-detail" aria-live="polite"></div></div>
 <ul class="ladder-legend">${kinds.join("")}</ul></div>
-${ladders.map(asText).join("\n")}
+<details class="texts"><summary>the packets as text</summary>${ladders.map(asText).join("\n")}</details>
 <script type="application/json" id="ladders">${escapeJson(data)}</script></section>`;
 }
 
 function asText(ladder: Ladder): string {
-  const lines = ladderText(ladder, 100);
-  const more = lines.length > MOST_LINES ? [`… ${lines.length - MOST_LINES} more lines: see the capture's file`] : [];
-  return `<details><summary>${escape(ladder.name)}, as text</summary><pre tabindex="0">${escape([...lines.slice(0, MOST_LINES), ...more].join("\n"))}</pre></details>`;
+  const lines = ladderText(ladder, { most: MOST_LINES });
+  return `<details><summary>${safe(ladder.name)}</summary><pre tabindex="0">${safe(lines.join("\n"))}</pre></details>`;
 }
 
 function notes({ findings: { notes = [] } }: Run): string {
-  return notes.length === 0 ? "" : `<section><h2>Notes</h2>${notes.map((note) => `<p>${linked(note)}</p>`).join("")}</section>`;
+  return notes.length === 0
+    ? ""
+    : `<section><h2>Notes</h2>${notes.map((note) => `<p>${linked(note)}</p>`).join("")}</section>`;
 }
 
 function footer(run: Run, { captures, findings }: RunDocument): string {
   const files = captures.flatMap(({ file }) => (file === null ? [] : [file]));
-  const beside = files.length === 0 ? "" : ` Packets for Wireshark: ${files.map((file) => `<a href="${encodeURIComponent(file)}">${escape(file)}</a>`).join(", ")}.`;
-  return `<footer>Verdict: ${worst(findings.map(({ verdict }) => verdict))}. The same in numbers: <a href="run.json">run.json</a>.${beside} Done again by <code>${escape(againText(run))}</code>.</footer>`;
+  const beside =
+    files.length === 0
+      ? ""
+      : ` Packets for Wireshark: ${files.map((file) => `<a href="${encodeURIComponent(file)}">${safe(file)}</a>`).join(", ")}.`;
+  return `<footer>Verdict: ${worst(findings.map(({ verdict }) => verdict))}. The same in numbers: <a href="run.json">run.json</a>.${beside} Done again by <code>${safe(againText(run))}</code>.</footer>`;
 }
 
 /** The command that does it again. */
@@ -218,6 +241,7 @@ export function againText({ experiment, variant, conditions }: Run): string {
   if (queueBytes !== undefined) given.push(`--queue ${queueBytes}`);
   if (reorder) given.push(`--reorder ${reorder}`);
   if (duplicate) given.push(`--duplicate ${duplicate}`);
-  for (const { host, of, first, last } of drops) given.push(`--drop '${host} ${of} ${first}${last === first ? "" : `-${last}`}'`);
+  for (const { host, of, first, last } of drops)
+    given.push(`--drop '${host} ${of} ${first}${last === first ? "" : `-${last}`}'`);
   return ["backtalk lab", experiment, ...(variant === undefined ? [] : [`--variant ${variant}`]), ...given].join(" ");
 }

@@ -3,7 +3,7 @@
  * the reason; a line of which nothing was expected is left out.
  */
 import type { RunDocument } from "./document.ts";
-import { escapeMarkup as escape } from "./escape.ts";
+import { escapeMarkup as safe } from "./escape.ts";
 
 export function junitOf(run: RunDocument): string {
   const suite = suiteName(run.experiment, run.variant);
@@ -12,18 +12,18 @@ export function junitOf(run: RunDocument): string {
     const more = [`expected: ${expected ?? "as theory has it"}`, ...(source === undefined ? [] : [source])].join("\n");
     const inside =
       verdict === "failed"
-        ? `<failure message="${escape(why)}" type="verdict">${escape(more)}</failure>`
+        ? `<failure message="${safe(why)}" type="verdict">${safe(more)}</failure>`
         : verdict === "refused"
-          ? `<skipped message="${escape(why)}"/>`
-          : `<system-out>${escape(why)}</system-out>`;
-    return `    <testcase classname="${escape(suite)}" name="${escape(name)}" time="${share(run.tookMs, judged.length)}">${inside}</testcase>`;
+          ? `<skipped message="${safe(why)}"/>`
+          : `<system-out>${safe(why)}</system-out>`;
+    return `    <testcase classname="${safe(suite)}" name="${safe(name)}" time="${share(run.tookMs, judged.length)}">${inside}</testcase>`;
   });
   const count = (which: string) => judged.filter(({ verdict }) => verdict === which).length;
   const properties = Object.entries({ ...run.conditions, variant: run.variant, over: run.over, ...run.versions })
     .filter(([, value]) => value !== null)
     .map(([name, value]) => {
       const text = typeof value === "object" ? JSON.stringify(value) : String(value);
-      return `      <property name="${escape(name)}" value="${escape(text)}"/>`;
+      return `      <property name="${safe(name)}" value="${safe(text)}"/>`;
     });
   return document(
     suite,
@@ -38,8 +38,8 @@ export function junitOf(run: RunDocument): string {
 export function junitOfError(experiment: string, variant: string | undefined, thrown: unknown): string {
   const suite = suiteName(experiment, variant ?? null);
   const [message, trace] = thrown instanceof Error ? [thrown.message, thrown.stack ?? ""] : [String(thrown), ""];
-  const error = `<error message="${escape(message)}" type="Error">${escape(trace)}</error>`;
-  const testcase = `    <testcase classname="${escape(suite)}" name="run" time="0">${error}</testcase>`;
+  const error = `<error message="${safe(message)}" type="Error">${safe(trace)}</error>`;
+  const testcase = `    <testcase classname="${safe(suite)}" name="run" time="0">${error}</testcase>`;
   return document(suite, { tests: 1, failures: 0, errors: 1, skipped: 0 }, 0, new Date().toISOString(), [testcase]);
 }
 
@@ -54,7 +54,7 @@ function document(
     .map(([name, value]) => `${name}="${value}"`)
     .join(" ");
   const time = share(tookMs, 1);
-  const head = `name="${escape(suite)}" ${numbers} time="${time}" timestamp="${startedAt.replace(/\.\d+Z$/, "")}"`;
+  const head = `name="${safe(suite)}" ${numbers} time="${time}" timestamp="${startedAt.replace(/\.\d+Z$/, "")}"`;
   const root = `name="backtalk lab" ${numbers} time="${time}"`;
   return `<?xml version="1.0" encoding="UTF-8"?>\n<testsuites ${root}>\n  <testsuite ${head}>\n${lines.join("\n")}\n  </testsuite>\n</testsuites>\n`;
 }

@@ -1,8 +1,8 @@
 /** The files of `--out`: a page, the packets, the numbers, and the requests where there were any. */
 import { accessSync, constants, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { ladderOf } from "../capture/climb.ts";
 import { captureFile, clockOffset } from "../capture/file.ts";
-import { ladderOf } from "./ladders.ts";
 import type { Capture } from "../experiment.ts";
 import type { Run } from "../run.ts";
 import { documentOf, type RunDocument } from "./document.ts";
@@ -17,7 +17,12 @@ export function prepareOut(directory: string): void {
     accessSync(directory, constants.W_OK);
   } catch (thrown) {
     const { code, message } = thrown as NodeJS.ErrnoException;
-    const why = code === "EEXIST" || code === "ENOTDIR" ? "a file is in the way" : code === "EACCES" ? "you may not write there" : message;
+    const why =
+      code === "EEXIST" || code === "ENOTDIR"
+        ? "a file is in the way"
+        : code === "EACCES"
+          ? "you may not write there"
+          : message;
     throw new RangeError(`nothing can be written to ${directory}: ${why}`);
   }
 }
@@ -35,11 +40,13 @@ export async function writeOut(directory: string, run: Run): Promise<string[]> {
     writeFileSync(join(directory, name), data);
     return name;
   };
-  const ladders = captures.map((capture) => ladderOf(capture));
+  const ladders = captures.map(ladderOf);
   return [
     write("report.html", await htmlOf({ run, document, ladders })),
     write("run.json", `${JSON.stringify(document, null, 2)}\n`),
-    ...captures.map((capture, index) => write(files[index]!, captureFile(capture, { offset, comment: `backtalk lab ${run.experiment}` }))),
+    ...captures.map((capture, index) =>
+      write(files[index]!, captureFile(capture, { offset, comment: `backtalk lab ${run.experiment}` })),
+    ),
     ...(har.length === 0 ? [] : [write("requests.har", `${JSON.stringify(harOf(har), null, 2)}\n`)]),
   ];
 }
@@ -49,7 +56,13 @@ export function captureNames(captures: readonly Pick<Capture, "name">[]): string
   if (captures.length === 1) return ["capture.pcapng"];
   const used = new Set<string>();
   return captures.map(({ name }, index) => {
-    const plain = name.normalize("NFKD").toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "").slice(0, 60) || String(index + 1);
+    const plain =
+      name
+        .normalize("NFKD")
+        .toLowerCase()
+        .replace(/[^a-z0-9]+/g, "-")
+        .replace(/^-|-$/g, "")
+        .slice(0, 60) || String(index + 1);
     let free = plain;
     for (let n = 2; used.has(free); n++) free = `${plain}-${n}`;
     used.add(free);
@@ -67,7 +80,8 @@ function removeEarlier(directory: string): void {
   }
   const files = Array.isArray(earlier?.captures) ? earlier.captures.map((capture) => capture?.file) : [];
   for (const file of files) {
-    if (typeof file === "string" && /^capture[a-z0-9-]*\.pcapng$/.test(file)) rmSync(join(directory, file), { force: true });
+    if (typeof file === "string" && /^capture[a-z0-9-]*\.pcapng$/.test(file))
+      rmSync(join(directory, file), { force: true });
   }
   rmSync(join(directory, "requests.har"), { force: true });
 }

@@ -9,7 +9,7 @@ import { escapeMarkup } from "./escape.ts";
 import { type Scale, scale, tickText } from "./scale.ts";
 
 /** Marks of one series; more are thinned, so that a report can be opened. */
-const MOST_MARKS = 1_500;
+const MOST_MARKS = 600;
 /** Rows of the table beside a plot. */
 const MOST_ROWS = 200;
 export const COLOURS = 6;
@@ -57,7 +57,7 @@ function categories(plot: Plot, frame: Frame): string {
     const half = Math.min(slot * 0.36, 36);
     const samples = series.points.map(([, value]) => value).filter(Number.isFinite);
     const typical = median(samples);
-    const text = `${series.name}: median ${tickText(round(typical))}${unitOf(plot.y)} of ${samples.length}, from ${tickText(round(Math.min(...samples)))} to ${tickText(round(Math.max(...samples)))}`;
+    const tip = `${series.name}: median ${tickText(round(typical))}${unitOf(plot.y)} of ${samples.length}, from ${tickText(round(Math.min(...samples)))} to ${tickText(round(Math.max(...samples)))}`;
     const shown = thinned(series.points);
     const dots = shown.map(([, value], at) => {
       // Beside each other, so that samples of the same value can be counted.
@@ -69,12 +69,15 @@ function categories(plot: Plot, frame: Frame): string {
       samples.length === 0
         ? ""
         : isBars
-          ? `<rect class="bar" x="${px(middle - half)}" y="${px(Math.min(y.at(typical), y.at(0)))}" width="${px(half * 2)}" height="${px(Math.max(height, 1))}" rx="2"><title>${escapeMarkup(text)}</title></rect>`
-          : `<line class="median" x1="${px(middle - half)}" x2="${px(middle + half)}" y1="${px(y.at(typical))}" y2="${px(y.at(typical))}"><title>${escapeMarkup(text)}</title></line>`;
+          ? `<rect class="bar" x="${px(middle - half)}" y="${px(Math.min(y.at(typical), y.at(0)))}" width="${px(half * 2)}" height="${px(Math.max(height, 1))}" rx="2"><title>${escapeMarkup(tip)}</title></rect>`
+          : `<line class="median" x1="${px(middle - half)}" x2="${px(middle + half)}" y1="${px(y.at(typical))}" y2="${px(y.at(typical))}"><title>${escapeMarkup(tip)}</title></line>`;
+    const text = tickText(Number(typical.toPrecision(3)));
     const value =
       samples.length === 0
         ? ""
-        : `<text class="value" x="${px(middle)}" y="${px(y.at(isBars ? typical : Math.max(...samples)) - 7)}" text-anchor="middle">${tickText(round(typical))}</text>`;
+        : isBars
+          ? `<text class="value" x="${px(middle)}" y="${px(y.at(Math.max(...samples)) - 7)}" text-anchor="middle">${text}</text>`
+          : `<text class="value" x="${px(middle + half + 5)}" y="${px(y.at(typical))}" dominant-baseline="middle">${text}</text>`;
     const drawnDots = samples.length > 1 ? dots.join("") : isBars ? "" : dots.join("");
     return `<g class="series s${index % COLOURS}">${bar}${drawnDots}${value}${label(series.name, middle, frame, slot)}</g>`;
   });
@@ -109,27 +112,30 @@ function points(plot: Plot, frame: Frame): string {
       shown.length > 150
         ? ""
         : shown
-            .map((point) => `<circle class="target" cx="${px(x.at(point[0]))}" cy="${px(y.at(point[1]))}" r="7">${tip(point)}</circle>`)
+            .map(
+              (point) =>
+                `<circle class="target" cx="${px(x.at(point[0]))}" cy="${px(y.at(point[1]))}" r="7">${tip(point)}</circle>`,
+            )
             .join("");
     return `<g class="series s${index % COLOURS}"><path class="line d${index % 3}" d="${path.join("")}"><title>${escapeMarkup(series.name)}</title></path>${targets}</g>`;
   });
   return axisY(plot, y, frame) + axisX(plot, x, frame) + marks.join("");
 }
 
-function axisY({ y: { title, unit } }: Plot, y: Scale, { left, right, top }: Frame): string {
+function axisY({ y: { title, unit } }: Plot, y: Scale, { left, right, top, width }: Frame): string {
   const lines = y.ticks.map((tick) => {
     const at = px(y.at(tick));
     return `<line class="${tick === 0 ? "axis" : "grid"}" x1="${left}" x2="${right}" y1="${at}" y2="${at}"/><text x="${left - 8}" y="${at}" text-anchor="end" dominant-baseline="middle">${tickText(tick)}</text>`;
   });
-  return `<g class="frame">${lines.join("")}<text class="title" x="0" y="${top - 16}">${escapeMarkup(titleOf({ title, ...(unit !== undefined && { unit }) }))}</text></g>`;
+  return `<g class="frame">${lines.join("")}<text class="title" x="0" y="${top - 16}">${escapeMarkup(clipped(titleOf({ title, ...(unit !== undefined && { unit }) }), width))}</text></g>`;
 }
 
-function axisX({ x: { title, unit } }: Plot, x: Scale, { right, bottom, top, height }: Frame): string {
+function axisX({ x: { title, unit } }: Plot, x: Scale, { right, bottom, top, height, width }: Frame): string {
   const lines = x.ticks.map((tick) => {
     const at = px(x.at(tick));
     return `<line class="grid" x1="${at}" x2="${at}" y1="${top}" y2="${bottom}"/><text x="${at}" y="${bottom + 18}" text-anchor="middle">${tickText(tick)}</text>`;
   });
-  return `<g class="frame">${lines.join("")}<text class="title" x="${right}" y="${height - 10}" text-anchor="end">${escapeMarkup(titleOf({ title, ...(unit !== undefined && { unit }) }))}</text></g>`;
+  return `<g class="frame">${lines.join("")}<text class="title" x="${right}" y="${height - 10}" text-anchor="end">${escapeMarkup(clipped(titleOf({ title, ...(unit !== undefined && { unit }) }), width))}</text></g>`;
 }
 
 /** The name of a category below it, in at most three lines. */
@@ -144,7 +150,10 @@ function label(name: string, middle: number, { bottom }: Frame, slot: number): s
   const shown = lines.slice(0, 3).map((line) => (line.length > most ? `${line.slice(0, most - 1)}…` : line));
   if (lines.length > 3) shown[2] = `${shown[2]!.slice(0, most - 1)}…`;
   return shown
-    .map((line, index) => `<text x="${px(middle)}" y="${bottom + 18 + index * 14}" text-anchor="middle">${escapeMarkup(line)}</text>`)
+    .map(
+      (line, index) =>
+        `<text x="${px(middle)}" y="${bottom + 18 + index * 14}" text-anchor="middle">${escapeMarkup(line)}</text>`,
+    )
     .join("");
 }
 
@@ -192,6 +201,12 @@ function thinned(points: readonly Point[]): readonly Point[] {
     kept.push(...(least === most ? [least] : inOrder));
   }
   return kept;
+}
+
+/** What fits the width, at about 6.5 pixels for a character. */
+function clipped(text: string, width: number): string {
+  const most = Math.floor(width / 6.5);
+  return text.length > most ? `${text.slice(0, most - 1)}…` : text;
 }
 
 function titleOf({ title, unit }: { readonly title: string; readonly unit?: string }): string {

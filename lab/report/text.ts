@@ -99,7 +99,9 @@ export function valueText(number: number, unit: Column["unit"]): string {
 }
 
 function lossText(loss: NonNullable<Run["conditions"]["loss"]>): string {
-  return typeof loss === "number" ? percent(loss) : `in bursts (${percent(loss.toBad)} to begin, ${percent(loss.toGood)} to end)`;
+  return typeof loss === "number"
+    ? percent(loss)
+    : `in bursts (${percent(loss.toBad)} to begin, ${percent(loss.toGood)} to end)`;
 }
 
 function rateText(bps: number): string {

@@ -29,9 +29,9 @@ export class TlsEnd {
     this.#openssl = openssl;
     this.#isServer = isServer;
     this.#isEarly = isServer;
-    this.#ssl = openssl.SSL_new(context.pointer)!;
-    this.#in = openssl.BIO_new(openssl.BIO_s_mem())!;
-    this.#out = openssl.BIO_new(openssl.BIO_s_mem())!;
+    this.#ssl = openssl.SSL_new(context.pointer) as Pointer;
+    this.#in = openssl.BIO_new(openssl.BIO_s_mem()) as Pointer;
+    this.#out = openssl.BIO_new(openssl.BIO_s_mem()) as Pointer;
     openssl.SSL_set_bio(this.#ssl, this.#in, this.#out);
     // A connection that ends without farewell must not cost the session (the server keeps single-use tickets there).
     openssl.SSL_set_quiet_shutdown(this.#ssl, 1);

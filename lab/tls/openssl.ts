@@ -113,7 +113,7 @@ export class TlsContext {
     this.openssl = openssl;
     this.isServer = isServer;
     const method = isServer ? openssl.TLS_server_method() : openssl.TLS_client_method();
-    this.pointer = openssl.SSL_CTX_new(method)!;
+    this.pointer = openssl.SSL_CTX_new(method) as Pointer;
     const set = (command: number, number: number, bytes: Uint8Array | null, what: string) => {
       const done = openssl.SSL_CTX_ctrl(this.pointer, command, number, bytes && ptr(bytes));
       if (Number(done) !== 1) throw new Error(`OpenSSL does not take ${what}: ${reason(openssl)}`);

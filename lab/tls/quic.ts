@@ -82,7 +82,11 @@ class Reader {
   retrySealed(): void {
     for (const each of this.#unopened.splice(0)) {
       if (!this.#open(each)) {
-        this.events.push({ at: each.at, isClient: each.isClient, what: { kind: "sealed", bytes: each.bytes.length } });
+        this.events.push({
+          at: each.at,
+          isClient: each.isClient,
+          what: { kind: "sealed", bytes: each.bytes.length, isShort: each.level === "application" },
+        });
       }
     }
   }
@@ -140,9 +144,8 @@ class Reader {
   }
 
   #frame(frame: Frame, level: Level, at: number, isClient: boolean): void {
-    if (frame.kind === "crypto")
-      return this.#cryptoFrame(frame.offset, frame.bytes, `${isClient} ${level}`, at, isClient);
-    if (frame.kind === "path") this.events.push({ at, isClient, what: { kind: "path", frame: frame.frame } });
+    if (frame.kind === "crypto") this.#cryptoFrame(frame.offset, frame.bytes, `${isClient} ${level}`, at, isClient);
+    else if (frame.kind === "path") this.events.push({ at, isClient, what: { kind: "path", frame: frame.frame } });
     // Streams that a client opens in both directions carry requests (RFC 9114 §6.1).
     else if (frame.bytes > 0 && frame.stream % 4 === 0) {
       const { bytes, stream } = frame;

@@ -48,10 +48,6 @@ export class BlockingSocket {
     }
   }
 
-  get descriptor(): number {
-    return this.#fd;
-  }
-
   /** All of it with one call. @throws Error when the connection is gone */
   send(bytes: Uint8Array): void {
     for (let rest = bytes; rest.length > 0; ) {

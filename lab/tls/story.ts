@@ -9,8 +9,8 @@ export interface Event {
     | { readonly kind: "handshake"; readonly message: HandshakeMessage }
     /** Bytes of the application; `isEarly`: under the keys of early data (0-RTT). */
     | { readonly kind: "data"; readonly bytes: number; readonly isEarly: boolean; readonly stream: number }
-    /** Sealed, and the key log does not open it. */
-    | { readonly kind: "sealed"; readonly bytes: number }
+    /** Sealed, and the key log does not open it; `isShort`: in a packet of QUIC with a short header, of the application. */
+    | { readonly kind: "sealed"; readonly bytes: number; readonly isShort?: boolean }
     /** QUIC: the server wants the address proven first (RFC 9000 §8.1.2). */
     | { readonly kind: "retry" }
     | { readonly kind: "path"; readonly frame: "PATH_CHALLENGE" | "PATH_RESPONSE" };

@@ -1,6 +1,6 @@
 /** What an append is in the log, and how it is given back: messages of JSON, or bytes (§9). */
 import { isTooDeep } from "../wire/json.ts";
-import { bad } from "./refusal.ts";
+import { bad, Refusal } from "./refusal.ts";
 
 /** How readers see a type: JSON as arrays of messages, text as it is, anything else in base64 where only text can go. */
 export type Mode = "json" | "text" | "bytes";
@@ -24,7 +24,7 @@ export function messagesOf(body: Uint8Array, maxDepth: number): string {
   }
   // The array around the messages is not theirs.
   if (isTooDeep(text, maxDepth + (text.startsWith("[") ? 1 : 0))) {
-    throw bad(`the body nests deeper than ${maxDepth} levels`);
+    throw new Refusal(400, "invalid_argument", `the body nests deeper than ${maxDepth} levels`, { limit: "jsonDepth" });
   }
   let value: unknown;
   try {

@@ -2,7 +2,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { Check, type Digest } from "./digest.ts";
 import type { Claim, Entry } from "./entry.ts";
-import { brokenOff, diskFault, takenOver, wrongChecksum } from "./faults.ts";
+import { brokenOff, diskFault, wrongChecksum } from "./faults.ts";
 import { MODE } from "./record.ts";
 
 /** As a web stream's reader. */
@@ -36,11 +36,11 @@ export async function append(entry: Entry, { path, source, claim, check, grow }:
   try {
     file = await open(path, "r+", MODE);
     for (;;) {
-      if (claim.signal.aborted) throw takenOver();
+      if (claim.signal.aborted) throw claim.signal.reason;
       const { done, value } = await source.read().catch((): never => {
-        throw claim.signal.aborted ? takenOver() : brokenOff();
+        throw claim.signal.aborted ? claim.signal.reason : brokenOff();
       });
-      if (claim.signal.aborted) throw takenOver();
+      if (claim.signal.aborted) throw claim.signal.reason;
       if (done) break;
       if (!value || value.length === 0) continue;
       grow(at + value.length);

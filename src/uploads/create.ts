@@ -5,6 +5,7 @@ import type { Source } from "./append.ts";
 import type { Ask, Serving } from "./ask.ts";
 import type { Entry } from "./entry.ts";
 import { complete } from "./finish.ts";
+import { known } from "./known.ts";
 import type { UploadTarget } from "./record.ts";
 import { type NewUpload, Uploads } from "./store.ts";
 import { checkAnnounced, optionsOf, permit } from "./target.ts";
@@ -21,7 +22,7 @@ export function nameOf(ask: Ask, target: Omit<UploadTarget, "key"> | undefined, 
   return Uploads.idOf(ask.principal.id, what, key);
 }
 
-/** The same key and the same request: what is there. @throws Fault `invalid_argument` when it was another request */
+/** The same key and the same request: what is there (`known` first, for what no longer counts). @throws Fault `invalid_argument` when it was another request */
 export function existing(serving: Serving, ask: Ask, id: string, draft: Omit<NewUpload, "owner">): Entry | undefined {
   const entry = serving.uploads.get(id, ask.principal.id);
   if (!entry) return undefined;
@@ -76,7 +77,9 @@ export async function receive(
   }
 }
 
-async function named({ uploads }: Serving, ask: Ask, entry: Entry, name: string): Promise<Entry> {
+async function named(serving: Serving, ask: Ask, entry: Entry, name: string): Promise<Entry> {
+  const { uploads } = serving;
+  await known(serving, name, ask.principal);
   const other = uploads.get(name, ask.principal.id);
   if (!other) return await uploads.renamed(entry, { ...entry.record, id: name, isNamed: true });
   await uploads.remove(entry);

@@ -8,6 +8,7 @@ import type { Claim, Entry } from "./entry.ts";
 import { noSuchUpload, wrongLength, wrongOffset } from "./faults.ts";
 import { badField, parseBoolean, parseFilename, parseIdempotencyKey, parseInteger } from "./fields.ts";
 import { complete, finish, limitFields, terminate } from "./finish.ts";
+import { known } from "./known.ts";
 import { optionsOf, targetOf } from "./target.ts";
 
 const PARTIAL = "application/partial-upload";
@@ -42,8 +43,9 @@ export async function post(serving: Serving, ask: Ask, method: string | undefine
     ...(digest && { digest }),
     ...(target && { target }),
   };
-  const known = given === undefined ? undefined : existing(serving, ask, id!, draft);
-  if (known) return await again(serving, ask, known);
+  if (given !== undefined) await known(serving, id!, ask.principal);
+  const before = given === undefined ? undefined : existing(serving, ask, id!, draft);
+  if (before) return await again(serving, ask, before);
   const entry = await create(serving, ask, draft, id);
   const claim = await entry.claim();
   try {

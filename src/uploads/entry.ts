@@ -1,4 +1,6 @@
 /** An upload as the process that serves it knows it, and whose turn it is. */
+import type { Fault } from "../log/index.ts";
+import { takenOver } from "./faults.ts";
 import type { UploadRecord } from "./record.ts";
 
 export class Entry {
@@ -41,10 +43,11 @@ export class Entry {
   /**
    * Ends what is under way with this upload, and holds it alone. Whoever comes later ends this one in turn: a
    * client that asks again has given up what it sent before, though its connection may look alive from here.
+   * @param why is told to those whose request ends
    */
-  async claim(): Promise<Claim> {
+  async claim(why: Fault = takenOver()): Promise<Claim> {
     const abort = new AbortController();
-    for (const other of this.#claims) other.abort();
+    this.interrupt(why);
     this.#claims.add(abort);
     const before = this.#turn;
     let free = () => {};
@@ -67,8 +70,8 @@ export class Entry {
   }
 
   /** Ends what is under way, without waiting. */
-  interrupt(): void {
-    for (const claim of this.#claims) claim.abort();
+  interrupt(why: Fault = takenOver()): void {
+    for (const claim of this.#claims) claim.abort(why);
   }
 
   /** One write of its record after the other. */
@@ -80,7 +83,7 @@ export class Entry {
 }
 
 export interface Claim {
-  /** Aborts when another request comes. */
+  /** Aborts when another request comes, with the fault that says so. */
   readonly signal: AbortSignal;
   release(): void;
 }

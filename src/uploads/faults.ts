@@ -14,6 +14,14 @@ export function takenOver(): Fault {
   });
 }
 
+/** @param ms spread, so that those who wait do not come back together */
+export function going(ms = 0): Fault {
+  return new Fault("unavailable", "the server is going", {
+    retryAfterMs: Math.ceil(500 + ms),
+    hint: "come back, and append from the offset that HEAD tells; what was to come in one request is sent again",
+  });
+}
+
 export function brokenOff(): Fault {
   return new Fault("unavailable", "the body broke off", { hint: "ask for the offset with HEAD, and append the rest" });
 }

@@ -7,7 +7,8 @@ import type { HttpServer, Mount, Own } from "../net/mount.ts";
 import { type Ask, BASE, type Fields, type Serving } from "./ask.ts";
 import * as draft from "./draft.ts";
 import type { Entry } from "./entry.ts";
-import { noSuchUpload } from "./faults.ts";
+import { going, noSuchUpload } from "./faults.ts";
+import { known } from "./known.ts";
 import * as plain from "./plain.ts";
 import { problemOf } from "./problems.ts";
 import * as tus from "./tus.ts";
@@ -81,11 +82,11 @@ async function route(serving: Serving, ask: Ask, isTus: boolean): Promise<Respon
   const speaks = isTus ? tus : draft;
   const handle = { HEAD: speaks.head, GET: draft.head, PATCH: speaks.patch, DELETE: speaks.remove }[method];
   if (!handle) return notAllowed(ask, "HEAD, GET, PATCH, DELETE, OPTIONS");
-  return await handle(serving, ask, entryOf(serving, id, ask.principal));
+  return await handle(serving, ask, await entryOf(serving, id, ask.principal));
 }
 
-function entryOf({ uploads }: Serving, id: string, principal: Principal): Entry {
-  const entry = uploads.get(id, principal.id);
+async function entryOf(serving: Serving, id: string, principal: Principal): Promise<Entry> {
+  const entry = await known(serving, id, principal);
   if (!entry) throw noSuchUpload();
   return entry;
 }
@@ -112,11 +113,4 @@ function otherVersion(own: Own): Response {
 function notAllowed({ own, method }: Ask, allow: string): Response {
   const fault = new Fault("unimplemented", `${method} is not possible here`, { hint: `use ${allow}` });
   return own.problem(fault, { allow }, 405);
-}
-
-function going(ms: number): Fault {
-  return new Fault("unavailable", "the server is going", {
-    retryAfterMs: Math.ceil(500 + ms),
-    hint: "ask for the offset with HEAD, and append from there",
-  });
 }

@@ -1,5 +1,6 @@
 /** Files in one request: raw bodies and forms. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { rmSync } from "node:fs";
 import { connect } from "node:net";
 import { until } from "../../suites/transport/world.ts";
 import { bytesOf, jpegOf, Lab, MiB, sha256 } from "./testing.ts";
@@ -348,5 +349,35 @@ test("all uploads together have a limit", async () => {
     expect([second.status, ((await second.json()) as { limit: string }).limit]).toEqual([507, "uploadBytesTotal"]);
   } finally {
     await other.close();
+  }
+});
+
+test("a server that goes says so to whoever still sends", async () => {
+  const other = await new Lab().start();
+  let stopped: Promise<void> | undefined;
+  try {
+    const sending = ["/files/hash", "/uploads"].map((path) => {
+      const socket = connect(other.port, "127.0.0.1");
+      socket.write(`POST ${path} HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\nabc`);
+      return new Promise<string>((resolve) => {
+        let text = "";
+        socket.on("data", (data) => {
+          text += data;
+        });
+        socket.on("close", () => resolve(text));
+      });
+    });
+    await until(() => other.files().filter((name) => name.endsWith(".bin")).length === 2, "both have begun");
+    stopped = other.running.stop();
+    for (const text of await Promise.all(sending)) {
+      expect(text).toStartWith("HTTP/1.1 503");
+      expect(text).toMatch(/\r\nretry-after: 1\r\n/i);
+      expect(text).toContain('"code":"unavailable"');
+    }
+    await stopped;
+    expect(other.files()).toEqual([]);
+  } finally {
+    await (stopped ?? other.running.stop());
+    rmSync(other.folder, { recursive: true, force: true });
   }
 });

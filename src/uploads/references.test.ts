@@ -6,6 +6,7 @@ import { faultOf, until } from "../../suites/transport/world.ts";
 import { createClient } from "../client/index.ts";
 import type { Peer } from "../contract/index.ts";
 import { Fault } from "../log/index.ts";
+import { memoryStore } from "../stores/memory/store.ts";
 import { httpPeer } from "../transports/http/client.ts";
 import { memoryPeer } from "../transports/memory/client.ts";
 import { websocketPeer } from "../transports/websocket/client.ts";
@@ -234,6 +235,45 @@ test("who may call no method that takes files may send none", async () => {
     }
     expect(await send("none", "/files/hash", { "content-type": "multipart/form-data; boundary=x" })).toBe(403);
     expect(other.seen.calls).toBe(1);
+  } finally {
+    await other.close();
+  }
+});
+
+test("when its call is no longer kept an upload is gone, and its key is free again", async () => {
+  const store = memoryStore();
+  const other = await new Lab({ store, users: true }).start();
+  const own = { authorization: "Bearer me" };
+  const ask = async (method: string, path: string, headers: Record<string, string>, body?: string) => {
+    const response = await other.fetch(path, { method, headers: { ...own, ...headers }, ...(body && { body }) });
+    return [response.status, response.headers.get("location"), await response.text()] as const;
+  };
+  const draft = { "upload-draft-interop-version": "8", "upload-complete": "?1" };
+  const whole = { ...draft, "content-type": "text/plain", "idempotency-key": '"draft"' };
+  const partial = { ...draft, "content-type": "application/partial-upload", "upload-offset": "0" };
+  const tus = { "tus-resumable": "1.0.0", "content-type": "application/offset+octet-stream" };
+  const keyed = { ...tus, "upload-length": "5", "idempotency-key": '"tus"' };
+  const ways: Record<string, () => Promise<readonly [number, string | null, string]>> = {
+    body: () => ask("POST", "/files/hash", { "content-type": "text/plain", "idempotency-key": '"raw"' }, "hello"),
+    draft: () => ask("POST", "/files/hash", whole, "hello"),
+    tus: () => ask("POST", "/files/hash", keyed, "hello"),
+  };
+  try {
+    const [, path] = await ask("POST", "/files/hash", { ...draft, "upload-complete": "?0" });
+    expect((await ask("PATCH", path!, partial, "hello"))[0]).toBe(200);
+    for (const [way, post] of Object.entries(ways)) {
+      const first = await post();
+      expect([way, first[0]]).toEqual([way, way === "tus" ? 201 : first[0]]);
+      await until(() => other.files().every((name) => !name.endsWith(".bin")), `${way}: its bytes are gone`);
+      const runs = other.seen.calls;
+      if (way === "body") expect(await post()).toEqual(first);
+      expect(other.seen.calls).toBe(runs);
+      for (const { log } of (await store.list({ prefix: "calls/", limit: 10 })).logs) await store.trim(log, "all");
+      const again = await post();
+      expect([way, again[0], JSON.parse(again[2] || "{}")]).toEqual([way, first[0], JSON.parse(first[2] || "{}")]);
+      expect(other.seen.calls).toBe(runs + 1);
+    }
+    expect((await ask("PATCH", path!, { ...partial, "upload-offset": "5" }))[0]).toBe(404);
   } finally {
     await other.close();
   }

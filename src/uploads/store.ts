@@ -9,7 +9,7 @@ import { HEAD_BYTES, typeOf } from "../contract/media.ts";
 import { append, type Source } from "./append.ts";
 import { Check, type Digest } from "./digest.ts";
 import { type Claim, Entry } from "./entry.ts";
-import { diskFault, tooLarge, unfit, wrongChecksum, wrongLength } from "./faults.ts";
+import { diskFault, going, tooLarge, unfit, wrongChecksum, wrongLength } from "./faults.ts";
 import { entriesIn } from "./load.ts";
 import { takeDirectory } from "./lock.ts";
 import { bytesPath, MODE, recordPath, removeFiles, type UploadRecord, writeRecord } from "./record.ts";
@@ -259,7 +259,7 @@ export class Uploads {
   async close(): Promise<void> {
     await this.#loading?.catch(() => {});
     const entries = this.entries();
-    const claims = await Promise.all(entries.map((entry) => entry.claim()));
+    const claims = await Promise.all(entries.map((entry) => entry.claim(going())));
     for (const entry of entries) if (entry.record.isOneShot && !entry.isComplete) await this.remove(entry);
     await Promise.all(entries.map((entry) => entry.inOrder(async () => {})));
     for (const claim of claims) claim.release();

@@ -9,6 +9,7 @@ import type { Entry } from "./entry.ts";
 import { noSuchUpload, wrongOffset } from "./faults.ts";
 import { badField, nameOf, parseBytes, parseIdempotencyKey, parseMetadata } from "./fields.ts";
 import { complete, expiresField, finish, limitFields, terminate, unhurried } from "./finish.ts";
+import { known } from "./known.ts";
 import { optionsOf, targetOf } from "./target.ts";
 
 export const VERSION = "1.0.0";
@@ -59,10 +60,11 @@ export async function post(serving: Serving, ask: Ask, method: string | undefine
     ...(target && { target }),
     isTus: true,
   };
-  const known = given === undefined ? undefined : existing(serving, ask, id!, draft);
-  const entry = known ?? (await create(serving, ask, draft, id));
+  if (given !== undefined) await known(serving, id!, ask.principal);
+  const before = given === undefined ? undefined : existing(serving, ask, id!, draft);
+  const entry = before ?? (await create(serving, ask, draft, id));
   const location = { location: locationOf(entry.record.id) };
-  if (known) {
+  if (before) {
     await (await entry.claim()).release();
     return created(entry, location);
   }

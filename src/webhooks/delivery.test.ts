@@ -24,18 +24,20 @@ async function serve(options: Options) {
 describe("what is told", () => {
   test("the ends of recorded calls and the events of topics, signed, each once", async () => {
     const hook = receiver();
-    const { call, publish, metric } = await serve({ endpoints: [{ name: "a", url: hook.url, topics: ["ticks"] }] });
+    const { call, publish, message, metric } = await serve({
+      endpoints: [{ name: "a", url: hook.url, topics: ["ticks"] }],
+    });
     const done = await call("double", { n: 21 });
     const failed = await call("fail", {});
     const cursor = await publish("ticks", 7);
     await publish("other", 8);
     await until(() => hook.got.length >= 3);
     const of = (id: string) => hook.got.find((got) => got.id === id)!;
-    expect(of(`msg_${done}`).json).toMatchObject({
+    expect(of(await message(done)).json).toMatchObject({
       type: "call.done",
       data: { id: done, method: "demo/double", state: "done", result: { n: 42 } },
     });
-    expect(of(`msg_${failed}`).json).toMatchObject({
+    expect(of(await message(failed)).json).toMatchObject({
       type: "call.failed",
       data: { method: "demo/fail", fault: { code: "failed_precondition", message: "not today" } },
     });
@@ -55,16 +57,16 @@ describe("what is told", () => {
 
   test("a call that is cancelled, and none that is not recorded", async () => {
     const hook = receiver();
-    const { url, call } = await serve({ endpoints: [{ name: "a", url: hook.url }] });
+    const { url, call, message } = await serve({ endpoints: [{ name: "a", url: hook.url }] });
     await fetch(`${url}/demo/double`, { method: "POST", body: '{"n":1}' });
     const id = await call("double", { n: 2 });
     await until(() => hook.got.length > 0);
-    expect(hook.ids).toEqual([`msg_${id}`]);
+    expect(hook.ids).toEqual([await message(id)]);
   });
 
   test("only what an endpoint wants", async () => {
     const [types, methods, none] = [receiver(), receiver(), receiver()];
-    const { call, publish } = await serve({
+    const { call, message, publish } = await serve({
       endpoints: [
         { name: "types", url: types.url, types: ["call.failed"], topics: ["ticks"] },
         { name: "methods", url: methods.url, methods: ["demo/d*"] },
@@ -76,7 +78,11 @@ describe("what is told", () => {
     await publish("ticks", 1);
     const cursor = await publish("other", 1);
     await until(() => types.got.length > 0 && methods.got.length > 0 && none.got.length > 0);
-    expect([types.ids, methods.ids, none.ids]).toEqual([[`msg_${failed}`], [`msg_${done}`], [`msg_other_${cursor}`]]);
+    expect([types.ids, methods.ids, none.ids]).toEqual([
+      [await message(failed)],
+      [await message(done)],
+      [`msg_other_${cursor}`],
+    ]);
   });
 
   test("limit webhookBytes: a result that is too large is left out", async () => {
@@ -119,8 +125,8 @@ describe("what fails", () => {
     const hook = receiver();
     hook.answer = () => new Response("no", { status: 500 });
     const clock = new HandClock();
-    const { call, operator, metric } = await serve({ endpoints: [{ name: "a", url: hook.url }], clock });
-    const id = `msg_${await call("double", { n: 1 })}`;
+    const { call, message, operator, metric } = await serve({ endpoints: [{ name: "a", url: hook.url }], clock });
+    const id = await message(await call("double", { n: 1 }));
     await until(() => hook.got.length === 1);
     const delays = [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400];
     for (const [index, seconds] of delays.entries()) {
@@ -147,13 +153,35 @@ describe("what fails", () => {
     expect(await letter(operator, "dead")).toBeUndefined();
   });
 
+  test("does not take the place of a later call, which a key that is used again has given the same id", async () => {
+    const hook = receiver();
+    hook.answer = () => new Response("no", { status: 500 });
+    const clock = new HandClock();
+    const store = memoryStore();
+    const { call, message, metric } = await serve({ store, endpoints: [{ name: "a", url: hook.url }], clock });
+    const id = await call("double", { n: 1 }, "daily");
+    const before = await message(id);
+    await until(() => metric("backtalk_webhooks_waiting") === 1);
+    // As after the time that calls are kept.
+    await store.trim(`calls/${id}`, "all");
+    expect(await call("double", { n: 2 }, "daily")).toBe(id);
+    const after = await message(id);
+    await until(() => metric("backtalk_webhooks_waiting") === 2);
+    expect(hook.ids).toEqual([before, after]);
+    hook.answer = () => new Response();
+    clock.pass(6_000);
+    await until(() => hook.got.length === 4);
+    const results = hook.got.slice(2).map(({ json }) => (json.data["result"] as { n: number }).n);
+    expect(results.sort()).toEqual([2, 4]);
+  });
+
   test("waits as long as the receiver asks, also over a restart", async () => {
     const hook = receiver();
     hook.answer = () => new Response(null, { status: 503, headers: { "retry-after": "3600" } });
     const store = memoryStore();
     const clock = new HandClock();
     const first = await serve({ store, endpoints: [{ name: "a", url: hook.url }], clock });
-    const id = `msg_${await first.call("double", { n: 1 })}`;
+    const id = await first.message(await first.call("double", { n: 1 }));
     await until(() => first.metric("backtalk_webhooks_waiting") === 1);
     hook.answer = () => new Response();
     const second = await serve({ store, endpoints: [{ name: "a", url: hook.url }], clock });
@@ -243,7 +271,7 @@ describe("a restart", () => {
     hook.answer = () => new Promise<Response>(() => {});
     const store = memoryStore();
     const first = await serve({ store, endpoints: [{ name: "a", url: hook.url }] });
-    const id = `msg_${await first.call("double", { n: 1 })}`;
+    const id = await first.message(await first.call("double", { n: 1 }));
     await until(() => hook.got.length === 1);
     hook.answer = () => new Response();
     const second = await serve({ store, endpoints: [{ name: "a", url: hook.url }] });
@@ -251,13 +279,13 @@ describe("a restart", () => {
     expect(hook.ids).toEqual([id, id]);
     const next = await second.call("double", { n: 2 });
     await until(() => hook.got.length === 3);
-    expect(hook.ids[2]).toBe(`msg_${next}`);
+    expect(hook.ids[2]).toBe(await second.message(next));
   });
 
   test("between the entry of the outbox and the end of the call tells nobody of a call without an end", async () => {
     const hook = receiver();
     const store = memoryStore();
-    const { call } = await serve({ store, endpoints: [{ name: "a", url: hook.url }] });
+    const { call, message } = await serve({ store, endpoints: [{ name: "a", url: hook.url }] });
     await store.append("webhooks-outbox", [{ kind: "item", json: '"c00000000000000000000000000"' }]);
     await store.append("calls/c11111111111111111111111111", [{ kind: "open", json: "{}" }], {
       create: { method: "demo/double", owner: "" },
@@ -265,7 +293,7 @@ describe("a restart", () => {
     await store.append("webhooks-outbox", [{ kind: "item", json: '"c11111111111111111111111111"' }]);
     const id = await call("double", { n: 1 });
     await until(() => hook.got.length > 0);
-    expect(hook.ids).toEqual([`msg_${id}`]);
+    expect(hook.ids).toEqual([await message(id)]);
   });
 });
 
@@ -310,9 +338,9 @@ for (const seed of [1, 2, 3, 4]) {
         limits: { webhookMs: 20 },
       });
     for (let round = 0; round < 4; round++) {
-      const { call, publish, running } = await open();
+      const { call, message, publish, running } = await open();
       for (let n = 0; n < 10; n++) {
-        if (random() < 0.5) expected.add(`msg_${await call("double", { n })}`);
+        if (random() < 0.5) expected.add(await message(await call("double", { n })));
         else expected.add(`msg_ticks_${await publish("ticks", n)}`);
         if (random() < 0.5) clock.pass(random() * 400_000);
       }

@@ -27,7 +27,8 @@ export function callMessage(info: LogInfo, maxBytes: number): Message | undefine
     cursor: last.cursor,
   };
   const more = last.kind === "end" ? { result: said.result } : { fault: said };
-  return message(`msg_${id}`, `call.${state}`, last.at, data, more, maxBytes);
+  // The id alone would not do: of a key that is used again when its call is no longer kept comes another call of it.
+  return message(`msg_${id}_${last.cursor}`, `call.${state}`, last.at, data, more, maxBytes);
 }
 
 export function topicMessage(log: string, event: LogEvent, maxBytes: number): Message {

@@ -133,6 +133,11 @@ export async function serving({ store = memoryStore(), endpoints, limits, ...web
       await response.text();
       return response.headers.get("location")!.slice("/calls/".length);
     },
+    /** The id of the message about the end of this call. */
+    message: async (id: string) => {
+      const { cursor } = (await (await fetch(`${url}/calls/${id}`)).json()) as { cursor: string };
+      return `msg_${id}_${cursor}`;
+    },
     publish: async (topic: string, n: number) => {
       const body = JSON.stringify({ n });
       const response = await fetch(`${url}/topics/${topic}`, { method: "POST", body });

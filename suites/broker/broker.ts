@@ -1,8 +1,9 @@
 /**
  * A RabbitMQ of one's own: its files in a folder for the time being, its ports free ones, its processes
- * children of the test. Debian's package is enough; nothing of the system's own broker is touched.
+ * children of the test. Debian's package is enough; nothing of the system's own broker is touched. However the test
+ * ends, a watchdog ends what is left of it.
  */
-import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,6 +15,10 @@ export interface TestBroker {
   readonly tlsPort: number;
   /** Of the virtual machine that it runs in. */
   readonly pid: number;
+  /** A folder for the test's own files, removed with the broker. */
+  readonly folder: string;
+  /** In the environment of a process this makes it end with the broker. */
+  readonly mark: Readonly<Record<string, string>>;
   /** SIGKILL: as when the machine loses its power. */
   kill(): Promise<void>;
   /** Again, with the same files and ports. */
@@ -44,6 +49,16 @@ export function noBroker(): string | undefined {
 
 export async function startBroker(options: TestBrokerOptions = {}): Promise<TestBroker> {
   const home = mkdtempSync(join(tmpdir(), "backtalk-broker-"));
+  const watchdog = watch(home);
+  try {
+    return await startIn(home, watchdog, options);
+  } catch (thrown) {
+    await watchdog.tidy();
+    throw thrown;
+  }
+}
+
+async function startIn(home: string, watchdog: Watchdog, options: TestBrokerOptions): Promise<TestBroker> {
   const [port, tlsPort, distribution, epmdPort] = (await freePorts(4)) as [number, number, number, number];
   const config = [
     `listeners.tcp.1 = 127.0.0.1:${port}`,
@@ -67,7 +82,10 @@ export async function startBroker(options: TestBrokerOptions = {}): Promise<Test
   }
   writeFileSync(join(home, "rabbitmq.conf"), `${config.join("\n")}\n`);
   writeFileSync(join(home, "enabled_plugins"), "[].\n");
+  const folder = join(home, "test");
+  mkdirSync(folder);
   const env = {
+    ...watchdog.mark,
     PATH: process.env["PATH"] ?? "/usr/bin:/bin",
     HOME: home,
     LANG: "C.UTF-8",
@@ -123,13 +141,6 @@ export async function startBroker(options: TestBrokerOptions = {}): Promise<Test
     child = undefined;
     pid = 0;
   };
-  // Ends them when the pipe to it closes: however this process ends, nothing of the broker stays.
-  const tidy = 'read -r _; kill -9 "$(cat "$1/pid")" "$2"; rm -rf "$1"';
-  const watchdog = Bun.spawn(["sh", "-c", tidy, "sh", home, String(epmd.pid)], {
-    stdin: "pipe",
-    stdout: "ignore",
-    stderr: "ignore",
-  });
   await start();
   return {
     url: `amqp://guest:guest@127.0.0.1:${port}`,
@@ -138,6 +149,8 @@ export async function startBroker(options: TestBrokerOptions = {}): Promise<Test
     get pid() {
       return pid;
     },
+    folder,
+    mark: watchdog.mark,
     kill: () => end("SIGKILL"),
     start,
     async restart() {
@@ -145,11 +158,53 @@ export async function startBroker(options: TestBrokerOptions = {}): Promise<Test
       await start();
     },
     async stop() {
-      await end("SIGKILL");
-      watchdog.kill("SIGKILL");
-      epmd.kill("SIGKILL");
-      await epmd.exited;
-      rmSync(home, { recursive: true, force: true });
+      await watchdog.tidy();
+      await Promise.all([child?.exited, epmd.exited]);
+    },
+  };
+}
+
+/** What a process of the broker has in its environment, with the broker's folder. */
+export const MARK = "BACKTALK_TEST_BROKER";
+
+interface Watchdog {
+  readonly mark: Readonly<Record<string, string>>;
+  /** Resolves when nothing is left. */
+  tidy(): Promise<void>;
+}
+
+/**
+ * Waits for the pipe to it to close, which it does however this process ends. Then it ends all that has the mark:
+ * whatever the broker has started by then, though it has no pid file yet. It is its own session, so that a signal to
+ * the test's group does not end it first.
+ */
+const WATCHDOG = `
+trap '' HUP INT TERM
+read -r _
+while found=$(grep -lszFx "${MARK}=$1" /proc/[0-9]*/environ); do
+  for file in $found; do
+    pid=\${file#/proc/}
+    kill -9 "\${pid%/environ}"
+  done
+  sleep 0.05
+done
+rm -rf "$1"`;
+
+function watch(home: string): Watchdog {
+  const child = Bun.spawn(["sh", "-c", WATCHDOG, "sh", home], {
+    stdin: "pipe",
+    stdout: "ignore",
+    stderr: "ignore",
+    detached: true,
+  });
+  // It waits for this process, which must not wait for it.
+  child.unref();
+  return {
+    mark: { [MARK]: home },
+    async tidy() {
+      child.ref();
+      await child.stdin.end();
+      await child.exited;
     },
   };
 }

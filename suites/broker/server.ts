@@ -2,7 +2,7 @@
 import { fileURLToPath } from "node:url";
 import { amqp, sqliteStore, startServer } from "../../src/server.ts";
 import { httpPeer } from "../../src/transports/http/client.ts";
-import { type Spawned, spawn } from "./spawn.ts";
+import { type Spawned, type Surroundings, spawn } from "./spawn.ts";
 
 export interface ServerArgs {
   readonly url: string;
@@ -14,8 +14,8 @@ export interface ServerArgs {
 }
 
 /** Starts it; resolves when it takes calls. */
-export async function serverProcess(args: ServerArgs, effects: string): Promise<Spawned & { readonly port: number }> {
-  const child = await spawn(fileURLToPath(import.meta.url), args, effects);
+export async function serverProcess(args: ServerArgs, at: Surroundings): Promise<Spawned & { readonly port: number }> {
+  const child = await spawn(fileURLToPath(import.meta.url), args, at);
   return { ...child, port: (child.said as { port: number }).port };
 }
 

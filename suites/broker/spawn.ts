@@ -1,4 +1,12 @@
-/** A program of this folder as a process: its first line says that it is up. */
+/** A program of this folder as a process: its first line says that it is up. It ends with the broker that it uses. */
+import type { TestBroker } from "./broker.ts";
+
+/** Where it runs. */
+export interface Surroundings {
+  readonly broker: TestBroker;
+  /** The file in which its handlers leave a line for each effect. */
+  readonly effects: string;
+}
 
 export interface Spawned {
   readonly pid: number;
@@ -11,12 +19,12 @@ export interface Spawned {
   stop(): Promise<void>;
 }
 
-export async function spawn(file: string, args: unknown, effects: string): Promise<Spawned> {
+export async function spawn(file: string, args: unknown, { broker, effects }: Surroundings): Promise<Spawned> {
   const child = Bun.spawn([process.execPath, file, JSON.stringify(args)], {
     stdin: "ignore",
     stdout: "pipe",
     stderr: "inherit",
-    env: { ...process.env, BACKTALK_EFFECTS: effects },
+    env: { ...process.env, ...broker.mark, BACKTALK_EFFECTS: effects },
   });
   const reader = child.stdout.getReader();
   const decoder = new TextDecoder();

@@ -1,7 +1,7 @@
 /** A worker, as a process that can be killed. */
 import { fileURLToPath } from "node:url";
 import { startWorker } from "../../src/server.ts";
-import { type Spawned, spawn } from "./spawn.ts";
+import { type Spawned, type Surroundings, spawn } from "./spawn.ts";
 
 export interface WorkerArgs {
   readonly url: string;
@@ -9,8 +9,8 @@ export interface WorkerArgs {
   readonly concurrency: number;
 }
 
-export function workerProcess(args: WorkerArgs, effects: string): Promise<Spawned> {
-  return spawn(fileURLToPath(import.meta.url), args, effects);
+export function workerProcess(args: WorkerArgs, at: Surroundings): Promise<Spawned> {
+  return spawn(fileURLToPath(import.meta.url), args, at);
 }
 
 if (import.meta.main) {

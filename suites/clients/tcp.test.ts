@@ -102,7 +102,9 @@ describe.skipIf(python === undefined)("tcp.py", () => {
     expect((await run([server.tcp, "call", "studio/isPrime", '{"n":97}'])).out.trim()).toBe('{"prime": true}');
     const wrong = await run([server.tcp, "call", "studio/isPrime", '{"n":"x"}']);
     expect([wrong.code, wrong.out]).toEqual([1, ""]);
-    expect(wrong.err).toContain("invalid_argument");
+    expect(JSON.parse(wrong.err)).toMatchObject({ code: "invalid_argument" });
+    const nobody = await run(["tcp://127.0.0.1:1", "call", "studio/isPrime", "{}"]);
+    expect([nobody.code, nobody.err]).toEqual([1, expect.stringMatching(/^\S.* refused\n$/)]);
   }, 30_000);
 
   test("follows a stream of many windows to its end, and reads on from a cursor", async () => {
@@ -141,6 +143,6 @@ describe.skipIf(python === undefined)("tcp.py", () => {
     const args = [tcp, "call", "studio/isPrime", '{"n":7}'];
     expect((await run(args, { BACKTALK_TOKEN: "secret" })).out.trim()).toBe('{"prime": true}');
     const none = await run(args);
-    expect(none.err).toContain("unauthenticated");
+    expect(JSON.parse(none.err)).toMatchObject({ code: "unauthenticated" });
   }, 30_000);
 });

@@ -5,7 +5,7 @@ import { CODES } from "../../src/log/index.ts";
 import { filesOf, isTest, reachable, read, sources, withoutComments } from "./sources.ts";
 
 const all = new Map(
-  sources("{src,cli,suites,examples,scripts,bench}/**/*.{ts,mjs}").map((source) => [source.path, source]),
+  sources("{src,cli,lab,suites,examples,scripts,bench}/**/*.{ts,mjs}").map((source) => [source.path, source]),
 );
 const product = [...all.values()].filter(({ path }) => path.startsWith("src/") && !isTest(path));
 
@@ -55,7 +55,7 @@ describe("imports", () => {
     const wrong: string[] = [];
     for (const { path, imports } of all.values()) {
       for (const { to } of imports) {
-        if (/^(src|cli|suites|scripts)\/.*\.ts$/.test(to) && !all.has(to)) wrong.push(`${path} imports ${to}`);
+        if (/^(src|cli|lab|suites|scripts)\/.*\.ts$/.test(to) && !all.has(to)) wrong.push(`${path} imports ${to}`);
       }
     }
     expect(wrong).toEqual([]);
@@ -104,7 +104,7 @@ describe("files", () => {
     // The transport in memory is reached by a user's program, through the package.
     const own = new Set(filesOf("src/transports/memory/*.ts"));
     const dead = [...all.keys()].filter((path) => {
-      if (!path.startsWith("src/")) return false;
+      if (!/^(src|lab)\//.test(path)) return false;
       return !(isTest(path) ? tested : used).has(path) && !path.endsWith(".test.ts") && !own.has(path);
     });
     expect(dead).toEqual([]);
@@ -142,7 +142,7 @@ describe("files", () => {
     ];
     const wrong: string[] = [];
     for (const path of filesOf(
-      "{src,cli,suites,examples,scripts,bench}/**/*.{ts,mjs,md,json}",
+      "{src,cli,lab,suites,examples,scripts,bench}/**/*.{ts,mjs,md,json}",
       "*.{md,json}",
       "backtalk",
     )) {

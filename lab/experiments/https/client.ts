@@ -11,11 +11,12 @@ export interface Visit {
   readonly address: string;
   readonly port: number;
   readonly path: string;
+  /** Default GET. */
+  readonly method?: "GET" | "POST";
   readonly version?: keyof typeof VERSION;
   readonly fastOpen?: boolean;
   /** What an earlier visit gave, base64; undefined: the first visit. */
   readonly session?: string;
-  readonly token?: string;
   /** The request is sent as early data. */
   readonly early?: boolean;
   /** Early data is sent also when the ticket does not allow it, and is said to be accepted: a forged claim. */
@@ -30,8 +31,11 @@ export interface Visit {
 /** What the client says about a visit; the capture decides. */
 export interface Visited {
   readonly session?: string;
-  readonly token?: string;
   readonly keyLog: readonly string[];
+  /** Of the last response. */
+  readonly status: number;
+  /** Over TCP: the first bytes of TLS, base64, with the early data; whoever is on the way has them. */
+  readonly flight?: string;
   readonly triedEarly: boolean;
   readonly claimsEarly: boolean;
   /** Bytes of early data that the ticket allows (over TCP). */
@@ -62,6 +66,7 @@ const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString("base64");
 
 function visitTcp(visit: Visit): Visited {
   const { address, port, path, version = "1.3", fastOpen, early = false, forge = false, groups, alpn } = visit;
+  const method = visit.method ?? "GET";
   const context = new TlsContext(openOpenssl(), { isServer: false, version, ...(groups !== undefined && { groups }) });
   const end = new TlsEnd(context, {
     ...(visit.session !== undefined && { session: Buffer.from(visit.session, "base64") }),
@@ -71,7 +76,7 @@ function visitTcp(visit: Visit): Visited {
   let socket: BlockingSocket | undefined;
   try {
     const request = (n: number) =>
-      writeMessage({ start: `GET ${path}/${n} HTTP/1.1`, fields: { host: "localhost" }, body: "" });
+      writeMessage({ start: `${method} ${path}/${n} HTTP/1.1`, fields: { host: "localhost" }, body: "" });
     let triedEarly = false;
     if (early && visit.session !== undefined) {
       try {
@@ -83,20 +88,31 @@ function visitTcp(visit: Visit): Visited {
       }
     }
     socket = new BlockingSocket(address, port, fastOpen === undefined ? {} : { fastOpen });
+    let flight: Uint8Array | undefined;
     while (!end.handshake()) {
-      socket.send(end.take());
+      const out = end.take();
+      flight ??= out;
+      socket.send(out);
       end.feed(socket.receive());
     }
+    let status = 0;
     const isAccepted = triedEarly && end.isEarlyAccepted;
     for (let n = 0; n < (visit.requests ?? 1); n++) {
       if (n > 0 || !isAccepted) end.write(request(n));
       socket.send(end.take());
-      answer(end, socket);
+      status = answer(end, socket);
+      if (status !== 425) continue;
+      // RFC 8470 §5.2: once more, when the handshake is over.
+      end.write(request(n));
+      socket.send(end.take());
+      status = answer(end, socket);
     }
     const session = end.session();
     return {
       ...(session && { session: base64(session.bytes), ticketAllows: session.maxEarlyData }),
       keyLog: context.keyLog,
+      status,
+      ...(flight && { flight: base64(flight) }),
       triedEarly,
       claimsEarly: forge ? triedEarly : isAccepted,
     };
@@ -107,8 +123,8 @@ function visitTcp(visit: Visit): Visited {
   }
 }
 
-/** Reads until one whole response is there. */
-function answer(end: TlsEnd, socket: BlockingSocket): void {
+/** Reads until one whole response is there: its status. */
+function answer(end: TlsEnd, socket: BlockingSocket): number {
   let got: Uint8Array = new Uint8Array(0);
   for (;;) {
     const read = end.read();
@@ -119,7 +135,8 @@ function answer(end: TlsEnd, socket: BlockingSocket): void {
       continue;
     }
     got = Buffer.concat([got, read.bytes]);
-    if (readMessages(got).messages.length > 0) return;
+    const [response] = readMessages(got).messages;
+    if (response) return Number(response.start.split(" ")[1]);
   }
 }
 
@@ -127,7 +144,6 @@ async function visitQuic(visit: Visit): Promise<Visited> {
   const { address, port, path, early = false, groups } = visit;
   const keyLog: string[] = [];
   const ticket = Promise.withResolvers<Uint8Array>();
-  let token: Uint8Array | undefined;
   const triedEarly = early && visit.session !== undefined;
   const session = await quic.connect(`${address}:${port}`, {
     alpn: "h3",
@@ -142,24 +158,26 @@ async function visitQuic(visit: Visit): Promise<Visited> {
     keylog: true,
     onkeylog: (line) => void keyLog.push(line.trim()),
     onsessionticket: (given) => ticket.resolve(given as Uint8Array),
-    onnewtoken: (given) => {
-      token = given;
-    },
     enableEarlyData: early,
     ...(groups !== undefined && { groups }),
     ...(visit.session !== undefined && { sessionTicket: Buffer.from(visit.session, "base64") }),
-    ...(visit.token !== undefined && { token: Buffer.from(visit.token, "base64") }),
   });
   session.closed.catch(() => {});
   // A request on 0-RTT goes with the first flight; waiting for `opened` would cost a round trip.
   const opened = session.opened;
+  let status = 0;
   for (let n = 0; n < (visit.requests ?? 1); n++) {
+    const request = () => ask(session, visit.method ?? "GET", `${path}/${n}`);
     try {
-      await ask(session, `${path}/${n}`);
+      status = await request();
     } catch (thrown) {
       // The streams of refused early data are gone: RFC 9001 §4.6.2 has the client ask again.
       if (!triedEarly || (await opened).earlyDataAccepted) throw thrown;
-      await ask(session, `${path}/${n}`);
+      status = await request();
+    }
+    if (status === 425) {
+      await opened;
+      status = await request();
     }
   }
   const { earlyDataAccepted } = await opened;
@@ -167,20 +185,36 @@ async function visitQuic(visit: Visit): Promise<Visited> {
   await session.close();
   return {
     ...(saved && { session: base64(saved) }),
-    ...(token && { token: base64(token) }),
     keyLog,
+    status,
     triedEarly,
     claimsEarly: triedEarly && (visit.forge === true || earlyDataAccepted),
   };
 }
 
-async function ask(session: quic.QuicSession, path: string): Promise<void> {
+async function ask(session: quic.QuicSession, method: string, path: string): Promise<number> {
+  let status = 0;
   const stream = await session.createBidirectionalStream({
-    headers: { ":method": "GET", ":scheme": "https", ":path": path, ":authority": "localhost" },
+    headers: { ":method": method, ":scheme": "https", ":path": path, ":authority": "localhost" },
+    onheaders(headers) {
+      status = Number(headers[":status"]);
+    },
   });
   stream.closed.catch(() => {});
   for await (const _ of stream);
+  return status;
+}
+
+/** Somebody who has seen a first flight and sends it on a connection of his own, without knowing what is in it. */
+function sendAgain(address: string, port: number, flight: string): void {
+  const socket = new BlockingSocket(address, port);
+  try {
+    socket.send(Buffer.from(flight, "base64"));
+    socket.receive();
+  } finally {
+    socket.close();
+  }
 }
 
 warm();
-serveProgram({ visitTcp, visitQuic });
+serveProgram({ visitTcp, visitQuic, sendAgain });

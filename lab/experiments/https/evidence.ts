@@ -7,9 +7,9 @@ export interface Evidence {
   readonly ns: number;
   /** The same for the second response on the connection, from its request. */
   readonly nextNs: number | undefined;
-  /** What the programs took of both: from a packet that came to the next one that they sent because of it. */
-  readonly hostNs: number;
-  readonly nextHostNs: number;
+  /** What of both was not on the way: programs, timers, and the wire where it was late. */
+  readonly lateNs: number;
+  readonly nextLateNs: number;
   /** IP packets and their bytes each way until then, the packet with the response's first byte included. */
   readonly up: number;
   readonly down: number;
@@ -34,8 +34,8 @@ export interface Evidence {
   readonly firstFlight: { readonly client: number; readonly server: number };
 }
 
-/** `undefined`: no response is in the capture. */
-export function evidenceOf(story: Story): Evidence | undefined {
+/** `delayNs` is that of the link, one way. `undefined`: no response is in the capture. */
+export function evidenceOf(story: Story, delayNs: number): Evidence | undefined {
   const { packets, events, isQuic } = story;
   const start = packets.find(({ isClient }) => isClient)?.at;
   const responses = dataOf(story, false);
@@ -59,16 +59,16 @@ export function evidenceOf(story: Story): Evidence | undefined {
   const nextRequest = requests.find(({ at }) => at > response.at);
   const nextResponse = nextRequest && responses.find(({ at }) => at > nextRequest.at);
   const answer = packets.find(({ isClient }) => !isClient)?.at ?? 0;
-  const second = packets.find(({ isClient, at }) => isClient && at > answer)?.at ?? Number.POSITIVE_INFINITY;
+  const second = packets.find(({ isClient, at }) => isClient && at > answer)?.arrivedAt ?? Number.POSITIVE_INFINITY;
   const flight = (isClient: boolean, until: number) =>
     packets.reduce((total, each) => {
-      return total + (each.isClient === isClient && each.at < until ? each.bytes - UDP_HEADERS : 0);
+      return total + (each.isClient === isClient && each.sentAt < until ? each.bytes - UDP_HEADERS : 0);
     }, 0);
   return {
     ns: response.at - start,
     nextNs: nextResponse && nextResponse.at - nextRequest.at,
-    hostNs: hostTime(packets, response.at, start),
-    nextHostNs: nextResponse ? hostTime(packets, nextResponse.at, nextRequest.at) : 0,
+    lateNs: lateness(packets, response.at, start, delayNs),
+    nextLateNs: nextResponse ? lateness(packets, nextResponse.at, nextRequest.at, delayNs) : 0,
     up: sum(true),
     down: sum(false),
     packets: before.length,
@@ -89,13 +89,19 @@ export function evidenceOf(story: Story): Evidence | undefined {
   };
 }
 
-/** Back from the response: each packet was sent because of the last one that had come from the other side. */
-function hostTime(packets: Story["packets"], end: number, start: number): number {
+/**
+ * Back from the response: each packet was sent because of the last one that had come from the other side.
+ * Between the two the programs (or a timer) took time; and the wire may have been later than its delay.
+ */
+function lateness(packets: Story["packets"], end: number, start: number, delayNs: number): number {
   let total = 0;
   let packet = packets.findLast(({ isClient, at }) => !isClient && at === end);
   while (packet) {
-    const { isClient, sentAt } = packet;
-    const cause = packets.findLast((each) => each.isClient !== isClient && each.arrivedAt <= sentAt);
+    const { isClient, sentAt, arrivedAt } = packet;
+    total += Math.max(0, arrivedAt - sentAt - delayNs);
+    const cause: Story["packets"][number] | undefined = packets.findLast((each) => {
+      return each.isClient !== isClient && each.arrivedAt <= sentAt;
+    });
     if (!cause || cause.at < start) break;
     total += sentAt - cause.arrivedAt;
     packet = cause;
@@ -104,6 +110,8 @@ function hostTime(packets: Story["packets"], end: number, start: number): number
 }
 
 const UDP_HEADERS = 28;
+/** Another one of these would have been too much. */
+const DATAGRAM_BYTES = 1_252;
 const hasKey = (extensions: ReadonlySet<number>) => extensions.has(EXTENSION.preSharedKey);
 
 /** Only TLS 1.3 has EncryptedExtensions. */
@@ -140,10 +148,13 @@ export function judge(
   const parts: string[] = [];
   if (first.isRetried) parts.push("Retry before the handshake");
   if (first.isHelloRetried) parts.push("HelloRetryRequest: a second ClientHello");
+  if (way.isQuic && first.helloBytes > DATAGRAM_BYTES) {
+    parts.push(`ClientHello of ${text(first.helloBytes)} bytes in more than one datagram of the first flight`);
+  }
   const { client, server } = first.firstFlight;
-  if (server > 0 && server > 2.5 * client && first.certificateBytes > server) {
+  if (client > 0 && server <= 3 * client && server + DATAGRAM_BYTES > 3 * client && first.certificateBytes > server) {
     parts.push(
-      `the server stopped after ${text(server)} bytes, ${(server / client).toFixed(1)} times the client's: certificate of ${text(first.certificateBytes)}`,
+      `the server stopped after ${text(server)} bytes, no more than three times the client's ${text(client)}: certificate of ${text(first.certificateBytes)}`,
     );
   }
   if (way.isReused) {

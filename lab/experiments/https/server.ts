@@ -8,6 +8,7 @@ import { serveProgram } from "../../wire/program.ts";
 
 /** One run of the handler. */
 export interface Handled {
+  readonly method: string;
   readonly path: string;
   /** The request came as early data, by the word of the library of TLS. */
   readonly isEarly: boolean;
@@ -19,29 +20,53 @@ export interface Serving {
   readonly version?: keyof typeof VERSION;
   readonly maxEarlyData?: number;
   readonly groups?: string;
+  /** Tickets may be used again (TCP). */
+  readonly allowReplay?: boolean;
+  /** What is not safe to run twice is answered with 425 Too Early when it comes as early data (RFC 8470 §5.2). */
+  readonly tooEarly?: boolean;
   /** QUIC: a Retry for each new client. */
   readonly retry?: boolean;
 }
 
 const BODY = "x".repeat(600);
 const handled: Handled[] = [];
+/** Of each connection, in the order in which they came: whoever sends a flight again does not know these keys. */
+const keyLogs: string[][] = [];
+
+/** The handler: its status. */
+function handle(request: Handled, { tooEarly = false }: Serving): number {
+  // RFC 9110 §9.2.1
+  if (tooEarly && request.isEarly && request.method !== "GET") return 425;
+  handled.push(request);
+  return 200;
+}
+
+interface Connection {
+  readonly end: TlsEnd;
+  got: Uint8Array;
+  isEarly: boolean;
+  readonly keyLog: string[];
+}
 
 function serveTcp(address: string, serving: Serving): number {
-  const { certificates, key, version = "1.3", maxEarlyData = 0, groups } = serving;
+  const { certificates, key, version = "1.3", maxEarlyData = 0, groups, allowReplay = false } = serving;
   const context = new TlsContext(openOpenssl(), {
     isServer: true,
     version,
     certificates,
     key,
     maxEarlyData,
+    allowReplay,
     ...(groups !== undefined && { groups }),
   });
-  const { port } = Bun.listen<{ end: TlsEnd; got: Uint8Array; isEarly: boolean } | undefined>({
+  const { port } = Bun.listen<Connection | undefined>({
     hostname: address,
     port: 0,
     socket: {
       open(socket) {
-        socket.data = { end: new TlsEnd(context), got: new Uint8Array(0), isEarly: false };
+        const keyLog: string[] = [];
+        keyLogs.push(keyLog);
+        socket.data = { end: new TlsEnd(context), got: new Uint8Array(0), isEarly: false, keyLog };
       },
       data(socket, bytes) {
         const { data } = socket;
@@ -53,11 +78,13 @@ function serveTcp(address: string, serving: Serving): number {
             const { messages, rest } = readMessages(Buffer.concat([data.got, read.bytes]));
             data.got = rest;
             for (const { start } of messages) {
-              handled.push({ path: start.split(" ")[1] ?? "", isEarly: data.isEarly });
-              data.end.write(writeMessage({ start: "HTTP/1.1 200 OK", fields: {}, body: BODY }));
+              const [method = "", path = ""] = start.split(" ");
+              const status = handle({ method, path, isEarly: data.isEarly }, serving);
+              data.end.write(writeMessage({ start: `HTTP/1.1 ${status}`, fields: {}, body: BODY }));
               data.isEarly = false;
             }
           }
+          data.keyLog.push(...context.keyLog.splice(0));
           const out = data.end.take();
           // A response of a laboratory is smaller than the buffer of a socket.
           if (out.length > 0) socket.write(out);
@@ -80,17 +107,21 @@ async function serveQuic(address: string, serving: Serving): Promise<number> {
   const { certificates, key, maxEarlyData = 0, groups, retry = false } = serving;
   const onSession = (session: quic.QuicSession) => {
     session.closed.catch(() => {});
+    const keyLog: string[] = [];
+    keyLogs.push(keyLog);
+    session.onkeylog = (line) => void keyLog.push(line.trim());
     session.onstream = (stream) => {
       stream.closed.catch(() => {});
       stream.onheaders = (headers) => {
-        handled.push({ path: String(headers[":path"]), isEarly: stream.early });
-        stream.sendHeaders({ ":status": "200" });
+        const request = { method: String(headers[":method"]), path: String(headers[":path"]), isEarly: stream.early };
+        stream.sendHeaders({ ":status": String(handle(request, serving)) });
         stream.setBody(BODY);
       };
     };
   };
   const endpoint = await quic.listen(onSession, {
     alpn: "h3",
+    keylog: true,
     sni: { "*": { keys: [createPrivateKey(key)], certs: [Buffer.from(certificates.join(""))] } },
     enableEarlyData: maxEarlyData > 0,
     ...(groups !== undefined && { groups }),
@@ -103,5 +134,6 @@ serveProgram({
   serveTcp,
   serveQuic,
   handled: () => handled.splice(0),
+  keyLogs: () => keyLogs.splice(0),
   version: () => opensslVersion(openOpenssl()),
 });

@@ -63,6 +63,7 @@ serveProgram({
     let status = "";
     for (const body of bodies) {
       const stream = await session.createBidirectionalStream({
+        body,
         headers: {
           ":method": "POST",
           ":scheme": "https",
@@ -76,7 +77,6 @@ serveProgram({
         },
       });
       stream.closed.catch(() => {});
-      stream.setBody(body);
       for await (const _ of stream);
     }
     await opened;

@@ -1,9 +1,10 @@
 /** What the capture says of one flow: its bytes by layer, what the client asked, when each event came. */
-import { type Connection, connectionsOf } from "../../capture/segments.ts";
-import { PROTOCOL, readIp, readTcp } from "../../../src/wire/packet/ip.ts";
+
 import { readHttp2 } from "../../../src/wire/packet/http2.ts";
-import { readRecords, RECORD_HEADER_BYTES } from "../../../src/wire/packet/tls.ts";
+import { PROTOCOL, readIp, readTcp } from "../../../src/wire/packet/ip.ts";
+import { RECORD_HEADER_BYTES, readRecords } from "../../../src/wire/packet/tls.ts";
 import { readWebSocket } from "../../../src/wire/packet/websocket.ts";
+import { type Connection, connectionsOf } from "../../capture/segments.ts";
 import type { Seen } from "../../wire/index.ts";
 import { LINK_BYTES } from "../../wire/router.ts";
 import { type Span, Stream } from "./stream.ts";
@@ -25,6 +26,8 @@ export interface Layers {
 
 export interface Measured {
   readonly packets: number;
+  /** Of them those that say nothing but what has come. */
+  readonly acks: number;
   readonly bytes: number;
   readonly layers: Layers;
   /** What the client asked: requests, messages; with TLS its records, which hide what is in them. */
@@ -60,20 +63,28 @@ export class FlowCapture {
     return undefined;
   }
 
-  /** When the client first sent something, after connections were opened. */
-  get beganAt(): number {
-    return Math.min(...this.#connections.filter(({ up }) => up.bytes.length > 0).map(({ up }) => up.sentAt(0)));
+  /** Whether this is said by either side, in letters of any size. */
+  has(sign: string): boolean {
+    return this.#connections.some(({ texts: { up, down } }) => {
+      return up.toLowerCase().includes(sign) || down.toLowerCase().includes(sign);
+    });
+  }
+
+  /** When the client asked for the last time before this. */
+  lastAskBefore(time: number): number {
+    return Math.max(...this.#askedAt().filter((at) => at < time));
   }
 
   /** @param payload bytes of the events in it */
   measure(span: Span, payload: number): Measured {
-    let [packets, link, ip, tcp, content] = [0, 0, 0, 0, 0];
+    let [packets, acks, link, ip, tcp, content] = [0, 0, 0, 0, 0, 0];
     for (const { at, bytes } of this.seen) {
       if (!isIn(at, span)) continue;
       const packet = readIp(bytes, LINK_BYTES);
       const segment = packet?.protocol === PROTOCOL.tcp ? readTcp(packet.payload) : undefined;
       if (!packet || !segment) continue;
       packets++;
+      if (segment.payload.length === 0) acks++;
       link += LINK_BYTES;
       ip += packet.headerBytes;
       tcp += segment.headerBytes;
@@ -83,7 +94,21 @@ export class FlowCapture {
     const fresh = sum(streams.map((stream) => stream.newBytes(span)));
     const tls = this.#isTls ? sum(streams.map((stream) => tlsBytes(stream, span))) : 0;
     const layers = { link, ip, tcp: tcp + content - fresh, tls, framing: fresh - tls - payload, payload };
-    return { packets, bytes: sum(Object.values(layers)), layers, asks: this.#asks(span) };
+    const asks = this.#askedAt().filter((at) => isIn(at, span)).length;
+    return { packets, acks, bytes: sum(Object.values(layers)), layers, asks };
+  }
+
+  /**
+   * What befell the packets of this time that is not in the delay of the link, `leastMs` to `mostMs`: then
+   * nothing that is known of delays holds.
+   */
+  disturbance(span: Span, [leastMs, mostMs]: readonly [leastMs: number, mostMs: number]): string | undefined {
+    const here = this.seen.filter(({ at }) => isIn(at, span));
+    const lost = here.filter(({ drop }) => drop !== undefined).length;
+    if (lost > 0) return `${lost} of its ${here.length} packets were lost, and what came after them waited`;
+    const took = here.map(({ at, leftAt }) => (leftAt! - at) / 1e6);
+    const odd = took.filter((ms) => ms < leastMs || ms > mostMs).length;
+    return odd === 0 ? undefined : `${odd} of its ${here.length} packets took another time than the delay of the link`;
   }
 
   /** Packets that follow each other closely are one burst; by each its packets, its bytes and its first time. */
@@ -101,8 +126,11 @@ export class FlowCapture {
     return bursts;
   }
 
-  #asks(span: Span): number {
-    return sum(this.#connections.map(({ up, texts }) => asksOf(up, texts.up, this.#carrier, this.#isTls, span)));
+  #askedAt(): number[] {
+    return this.#connections.flatMap(({ up, texts }) => {
+      const places = this.#isTls ? recordsOf(up) : placesOf(up.bytes, texts.up, this.#carrier);
+      return places.map((at) => up.sentAt(at));
+    });
   }
 }
 
@@ -112,10 +140,6 @@ interface Texts {
 }
 
 /** Only what the client says of its own: answers to pings and what HTTP/2 says of its windows do not count. */
-function asksOf(up: Stream, text: string, carrier: Carrier, isTls: boolean, span: Span): number {
-  return (isTls ? recordsOf(up) : placesOf(up.bytes, text, carrier)).filter((at) => isIn(up.sentAt(at), span)).length;
-}
-
 function placesOf(bytes: Uint8Array, text: string, carrier: Carrier): number[] {
   switch (carrier) {
     case "http1":
@@ -136,8 +160,10 @@ function placesOf(bytes: Uint8Array, text: string, carrier: Carrier): number[] {
   }
 }
 
+/** Without the first, which is the client's Finished (RFC 8446 §4.4.4). */
 function recordsOf(up: Stream): number[] {
-  return readRecords(up.bytes).records.flatMap(({ type, at }) => (type === "application_data" ? [at] : []));
+  const { records } = readRecords(up.bytes);
+  return records.flatMap(({ type, at }) => (type === "application_data" ? [at] : [])).slice(1);
 }
 
 function tlsBytes(stream: Stream, span: Span): number {

@@ -1,6 +1,7 @@
 /** A service of the studio's shape (examples/studio): a long job with progress, and a topic; its clock is the lab's. */
-import { type HandlerCall, service, topic, unary } from "../../../src/index.ts";
+
 import { z } from "zod";
+import { type HandlerCall, service, topic, unary } from "../../../src/index.ts";
 
 /** The width that was made, and the name of the photo. */
 const made = z.object({ step: z.string(), done: z.int(), of: z.int(), photo: z.string() });

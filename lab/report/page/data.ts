@@ -38,21 +38,23 @@ export function pageLadder(ladder: Ladder, file: string | null, most: number): P
     texts.set(text, texts.size);
     return texts.size - 1;
   };
-  const rows = ladder.rungs.slice(0, most).map(
-    ({ at, leftAt, from, to, bytes, flow, label, kind, drop, notes, layers }): Row => [
-      Math.round(at),
-      leftAt === undefined ? -1 : Math.round(leftAt),
-      from,
-      to,
-      bytes,
-      flow,
-      indexOf(label),
-      kind,
-      drop ?? "",
-      notes,
-      layers.map((layer) => [layer.name, layer.bytes, layer.osi, indexOf(layer.text)] as const),
-    ],
-  );
+  const rows = ladder.rungs
+    .slice(0, most)
+    .map(
+      ({ at, leftAt, from, to, bytes, flow, label, kind, drop, notes, layers }): Row => [
+        Math.round(at),
+        leftAt === undefined ? -1 : Math.round(leftAt),
+        from,
+        to,
+        bytes,
+        flow,
+        indexOf(label),
+        kind,
+        drop ?? "",
+        notes,
+        layers.map((layer) => [layer.name, layer.bytes, layer.osi, indexOf(layer.text)] as const),
+      ],
+    );
   return {
     name: ladder.name,
     file,

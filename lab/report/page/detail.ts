@@ -21,7 +21,13 @@ export function detail(row: Row, index: number, { hosts, texts, flows }: PageLad
   for (const note of notes) title.append(" ", make("span", "badge refused", note));
   if (drop !== "") title.append(" ", make("span", "badge failed", DROPS[drop] ?? drop));
   const when = leftAt < 0 ? timeText(at) : `${timeText(at)} → ${timeText(leftAt)}, ${timeText(leftAt - at)} on the way`;
-  const facts = [`packet ${index + 1}`, `${name(from)} → ${name(to)}`, when, `${bytes.toLocaleString("en")} bytes`, flows[flow]];
+  const facts = [
+    `packet ${index + 1}`,
+    `${name(from)} → ${name(to)}`,
+    when,
+    `${bytes.toLocaleString("en")} bytes`,
+    flows[flow],
+  ];
   box.append(title, make("p", "muted", facts.filter(Boolean).join(" · ")));
   const bar = make("div", "layer-bar");
   const table = make("table", "layers");
@@ -30,7 +36,12 @@ export function detail(row: Row, index: number, { hosts, texts, flows }: PageLad
     part.style.flexGrow = String(Math.max(own, bytes / 40));
     bar.append(part);
     const line = make("tr", "");
-    line.append(make("td", `osi${osi}`, layer), make("td", "number", `${own.toLocaleString("en")} B`), make("td", "muted", `layer ${osi}`), make("td", "", texts[text]!));
+    line.append(
+      make("td", `osi${osi}`, layer),
+      make("td", "number", `${own.toLocaleString("en")} B`),
+      make("td", "muted", `layer ${osi}`),
+      make("td", "", texts[text]!),
+    );
     table.append(line);
   }
   box.append(bar, table);

@@ -2,7 +2,7 @@
 import type { PageLadder, Row } from "./data.ts";
 import { detail } from "./detail.ts";
 import { lowerBound, type Mode, type Positions, positions, timeText } from "./positions.ts";
-import { type Columns, columnsOf, drawRow, element } from "./rungs.ts";
+import { type Columns, characterOf, columnsOf, drawRow, element } from "./rungs.ts";
 
 /** Arrows in the window; of more, one for each line of pixels, side and kind is drawn. */
 const MOST_ARROWS = 900;
@@ -50,7 +50,9 @@ export class LadderView {
     if (!ladder) return;
     this.#ladder = ladder;
     this.#captures.value = String(index);
-    this.#flows.replaceChildren(...["all connections", ...ladder.flows].map((text, at) => new Option(text, String(at - 1))));
+    this.#flows.replaceChildren(
+      ...["all connections", ...ladder.flows].map((text, at) => new Option(text, String(at - 1))),
+    );
     this.#flows.hidden = ladder.flows.length < 2;
     this.#filter();
   }
@@ -59,7 +61,8 @@ export class LadderView {
     const flow = Number(this.#flows.value);
     this.#rows = flow < 0 ? this.#ladder.rows : this.#ladder.rows.filter((row) => row[5] === flow);
     const { total, rows, file } = this.#ladder;
-    const left = total > rows.length ? `; the first ${rows.length.toLocaleString("en")} of ${total.toLocaleString("en")}` : "";
+    const left =
+      total > rows.length ? `; the first ${rows.length.toLocaleString("en")} of ${total.toLocaleString("en")}` : "";
     this.#count.textContent = `${this.#rows.length.toLocaleString("en")} packets${left}${file === null ? "" : ` · ${file}`}`;
     this.#selected = -1;
     this.#isPinned = false;
@@ -67,12 +70,13 @@ export class LadderView {
     this.#zoom = 1;
     this.#layout();
     this.#scroller.scrollTop = 0;
+    this.#select(0, false);
   }
 
   #layout(): void {
     const { clientWidth: width, clientHeight: height } = this.#scroller;
     this.#positions = positions(this.#ladder, this.#rows, this.#mode, this.#zoom, height);
-    this.#columns = columnsOf(width, this.#ladder.hosts.length);
+    this.#columns = columnsOf(width, this.#ladder.hosts.length, characterOf(this.#svg));
     this.#space.style.height = `${Math.max(this.#positions.height, height)}px`;
     this.#svg.setAttribute("width", String(width));
     this.#svg.setAttribute("height", String(height));
@@ -85,7 +89,10 @@ export class LadderView {
     const names = this.#ladder.hosts.flatMap(({ name, address }, index) => {
       const x = this.#columns.at(index);
       const anchor = { "text-anchor": this.#columns.headAnchor(index), x };
-      return [element("text", { ...anchor, y: 16, class: "host" }, name), element("text", { ...anchor, y: 31, class: "address" }, address)];
+      return [
+        element("text", { ...anchor, y: 16, class: "host" }, name),
+        element("text", { ...anchor, y: 31, class: "address" }, address),
+      ];
     });
     this.#head.replaceChildren(...names);
   }
@@ -110,10 +117,16 @@ export class LadderView {
       shapes.push(element("line", { class: "mark", x1: columns.left, x2: width, y1: y, y2: y }));
       const isLast = host > 0 && host === this.#ladder.hosts.length - 1;
       const x = isLast ? width - 6 : columns.left + 4;
-      shapes.push(element("text", { class: "mark", x, y: y - 4, "text-anchor": isLast ? "end" : "start" }, `◆ ${text}`));
+      shapes.push(
+        element("text", { class: "mark", x, y: y - 4, "text-anchor": isLast ? "end" : "start" }, `◆ ${text}`),
+      );
     }
     const visible: number[] = [];
-    for (let index = lowerBound(reach, top - 30); index < this.#rows.length && from[index]! < top + height + 30; index++) {
+    for (
+      let index = lowerBound(reach, top - 30);
+      index < this.#rows.length && from[index]! < top + height + 30;
+      index++
+    ) {
       if (Math.max(to[index]!, from[index]!) > top - 30) visible.push(index);
     }
     const drawn = visible.length > MOST_ARROWS ? this.#thinned(visible) : visible;
@@ -155,7 +168,19 @@ export class LadderView {
 
   #ticks(top: number, height: number): SVGElement[] {
     const { spanNs } = this.#ladder;
-    const place = positions({ ...this.#ladder, marks: [{ at: 0, host: 0, text: "" }, { at: spanNs, host: 0, text: "" }] }, [], "time", this.#zoom, height);
+    const place = positions(
+      {
+        ...this.#ladder,
+        marks: [
+          { at: 0, host: 0, text: "" },
+          { at: spanNs, host: 0, text: "" },
+        ],
+      },
+      [],
+      "time",
+      this.#zoom,
+      height,
+    );
     const [first, last] = [place.marks[0]!, place.marks[1]!];
     const perPixel = spanNs / Math.max(1, last - first);
     const raw = perPixel * 60;
@@ -166,8 +191,16 @@ export class LadderView {
     for (let n = begin; n * step <= spanNs * 1.02; n++) {
       const y = first + (n * step) / perPixel - top;
       if (y > height + 20) break;
-      shapes.push(element("line", { class: "tick", x1: this.#columns.left, x2: this.#scroller.clientWidth, y1: y, y2: y }));
-      shapes.push(element("text", { class: "time", x: this.#columns.left - 6, y: y + 4, "text-anchor": "end" }, timeText(n * step)));
+      shapes.push(
+        element("line", { class: "tick", x1: this.#columns.left, x2: this.#scroller.clientWidth, y1: y, y2: y }),
+      );
+      shapes.push(
+        element(
+          "text",
+          { class: "time", x: this.#columns.left - 6, y: y + 4, "text-anchor": "end" },
+          timeText(n * step),
+        ),
+      );
     }
     return shapes;
   }
@@ -307,7 +340,9 @@ export class LadderView {
   }
 }
 
-function hint(text = "Point at a packet to see its layers; click to keep it. Arrow keys go on, + and − zoom, n goes to the next loss."): HTMLElement {
+function hint(
+  text = "Point at a packet to see its layers; click to keep it. Arrow keys go on, + and − zoom, n goes to the next loss.",
+): HTMLElement {
   const paragraph = document.createElement("p");
   paragraph.className = "muted";
   paragraph.textContent = text;

@@ -25,7 +25,7 @@ export function positions(ladder: PageLadder, rows: readonly Row[], mode: Mode, 
   const place = mode === "time" ? byTime(ladder, zoom, view) : byOrder(ladder, rows, zoom);
   const from = Float64Array.from(rows, ([at]) => place(at, true));
   const to = Float64Array.from(rows, ([at, leftAt], index) => {
-    return leftAt < 0 ? from[index]! + LOST : Math.max(from[index]!, place(leftAt < at ? at : leftAt, false));
+    return leftAt < 0 ? from[index]! + LOST : Math.max(from[index]!, place(Math.max(leftAt, at), false));
   });
   // In a burst packets come to the wire at one moment, each still has a line of its own.
   const reach = new Float64Array(rows.length);

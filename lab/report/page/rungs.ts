@@ -2,7 +2,6 @@
 import type { Row } from "./data.ts";
 
 const SVG = "http://www.w3.org/2000/svg";
-const CHARACTER = 6.3;
 
 export interface Columns {
   /** Where the axis of time ends. */
@@ -10,12 +9,15 @@ export interface Columns {
   at(host: number): number;
   /** From where to where the arrow of a packet goes; that of a dropped one ends on the way. */
   ends(row: Row): readonly [number, number];
-  label(host: number, to: number): { readonly x: number; readonly anchor: string; readonly characters: number; readonly isBeside: boolean };
+  label(
+    host: number,
+    to: number,
+  ): { readonly x: number; readonly anchor: string; readonly characters: number; readonly isBeside: boolean };
   headAnchor(host: number): string;
 }
 
 /** Two hosts in a wide window have their labels outside, where no arrow crosses them. */
-export function columnsOf(width: number, hosts: number): Columns {
+export function columnsOf(width: number, hosts: number, character: number): Columns {
   const left = width < 560 ? 58 : 84;
   const isWide = width >= 760 && hosts === 2;
   const beside = isWide ? Math.min(360, (width - left) * 0.31) : 0;
@@ -35,14 +37,34 @@ export function columnsOf(width: number, hosts: number): Columns {
     label(host, to) {
       if (isWide) {
         const x = host === 0 ? first - 10 : last + 10;
-        return { x, anchor: host === 0 ? "end" : "start", characters: Math.floor((beside - 14) / CHARACTER), isBeside: true };
+        return {
+          x,
+          anchor: host === 0 ? "end" : "start",
+          characters: Math.floor((beside - 14) / character),
+          isBeside: true,
+        };
       }
       const isRightwards = host < hosts - 1 && (to < 0 || to > host);
       const room = (last - first) / Math.max(1, hosts - 1) - 16;
-      return { x: at(host) + (isRightwards ? 7 : -7), anchor: isRightwards ? "start" : "end", characters: Math.floor(room / CHARACTER), isBeside: false };
+      return {
+        x: at(host) + (isRightwards ? 7 : -7),
+        anchor: isRightwards ? "start" : "end",
+        characters: Math.floor(room / character),
+        isBeside: false,
+      };
     },
     headAnchor: (host) => (isWide ? "middle" : host === 0 ? "start" : host === hosts - 1 ? "end" : "middle"),
   };
+}
+
+/** Pixels that a character takes in this font, on average and with something to spare. */
+export function characterOf(sample: Element): number {
+  const pencil = document.createElement("canvas").getContext("2d");
+  if (!pencil) return 7;
+  const { fontSize, fontFamily } = getComputedStyle(sample);
+  pencil.font = `${fontSize} ${fontFamily}`;
+  const text = "ClientHello SNI=server ALPN=h2 X25519, ACK 1449, window 64 kB";
+  return (pencil.measureText(text).width / text.length) * 1.06;
 }
 
 export interface Drawing {
@@ -80,11 +102,16 @@ export function drawRow(row: Row, { index, y, yEnd, columns, label, time, isSele
 
 function arrowhead(x1: number, y1: number, x2: number, y2: number): string {
   const angle = Math.atan2(y2 - y1, x2 - x1);
-  const corner = (turn: number) => `${(x2 - 8 * Math.cos(angle + turn)).toFixed(1)} ${(y2 - 8 * Math.sin(angle + turn)).toFixed(1)}`;
+  const corner = (turn: number) =>
+    `${(x2 - 8 * Math.cos(angle + turn)).toFixed(1)} ${(y2 - 8 * Math.sin(angle + turn)).toFixed(1)}`;
   return `M${x2} ${y2.toFixed(1)}L${corner(0.38)}L${corner(-0.38)}Z`;
 }
 
-export function element(name: string, attributes: Readonly<Record<string, string | number>>, text?: string): SVGElement {
+export function element(
+  name: string,
+  attributes: Readonly<Record<string, string | number>>,
+  text?: string,
+): SVGElement {
   const made = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) {
     made.setAttribute(key, typeof value === "number" ? String(Math.round(value * 10) / 10) : value);

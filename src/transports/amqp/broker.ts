@@ -24,6 +24,8 @@ export interface BrokerOptions {
   readonly random?: () => number;
   /** How long the first connection may take, in milliseconds (default 10,000). */
   readonly connectMs?: number;
+  /** The import of a package by its name. @internal */
+  readonly load?: ((name: string) => Promise<unknown>) | undefined;
 }
 
 /** Waits between tries to set up a channel, in milliseconds: doubled each time, and spread. */
@@ -73,7 +75,9 @@ export class Broker {
   static async open(options: BrokerOptions): Promise<Broker> {
     const { url, tls, name, heartbeat = 30, connectMs = 10_000 } = options;
     const { isTls } = parseUrl(url);
-    const [{ Connection }] = await Promise.all([loadDriver(), checkBroker(url, tls, connectMs)]);
+    // First: without the package it does not matter whether the broker is there.
+    const { Connection } = await loadDriver(options.load);
+    await checkBroker(url, tls, connectMs);
     const connection = new Connection({
       url,
       ...(isTls && tls && { tls }),

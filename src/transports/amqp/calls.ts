@@ -5,6 +5,7 @@
 import type { Host } from "../../contract/index.ts";
 import { type Fault, toFault } from "../../log/index.ts";
 import { type Broker, backoff, type Line, pause } from "./broker.ts";
+import { Deliveries, type Delivery } from "./deliveries.ts";
 import type { Channel, Message } from "./driver.ts";
 import { answerFrame } from "./frames.ts";
 import { FRAMES, FRAMES_TYPE, HEADER, type Names, quorum } from "./names.ts";
@@ -35,8 +36,8 @@ export class Calls {
   /** Where callers say that they do not want more: this process's own queue. */
   #controlQueue: string | undefined;
   readonly #open = new Map<string, Reply>();
-  /** The newest delivery of each request that is worked on: one that comes again meanwhile is not answered twice. */
-  readonly #deliveries = new Map<string, { readonly channel: Channel; readonly message: Message }>();
+  /** Of what is worked on: a request that comes again meanwhile is not answered twice. */
+  readonly #deliveries = new Deliveries();
   readonly #working = new Set<Promise<void>>();
   readonly #heartbeat: ReturnType<typeof setInterval>;
   #isTaking = true;
@@ -103,25 +104,18 @@ export class Calls {
       settle(channel, message, "left");
       return;
     }
-    let name = requestName(message);
-    if (name !== undefined && this.#deliveries.has(name)) {
-      if (message.redelivered) {
-        this.#deliveries.set(name, { channel, message });
-        return;
-      }
-      // Sent twice: each is answered.
-      name = undefined;
-    } else if (name !== undefined) this.#deliveries.set(name, { channel, message });
-    const work = this.#work(channel, message, name).finally(() => this.#working.delete(work));
+    const delivery = this.#deliveries.take(channel, message);
+    if (!delivery) return;
+    const work = this.#work(delivery).finally(() => this.#working.delete(work));
     this.#working.add(work);
   }
 
   /** Never rejects. */
-  async #work(channel: Channel, message: Message, request: string | undefined): Promise<void> {
+  async #work(delivery: Delivery): Promise<void> {
+    const { message } = delivery;
     const settled = (outcome: Outcome): void => {
-      const newest = (request !== undefined && this.#deliveries.get(request)) || { channel, message };
-      if (request !== undefined) this.#deliveries.delete(request);
-      settle(newest.channel, newest.message, outcome);
+      this.#deliveries.drop(delivery);
+      settle(delivery.channel, delivery.message, outcome);
     };
     const { broker, host, trustUsers } = this.#options;
     const { replyTo = "", correlationId = "" } = message;
@@ -176,11 +170,6 @@ export async function declareDead(channel: Channel, { dead }: Names): Promise<vo
   await channel.exchangeDeclare({ exchange: dead, type: "fanout", durable: true });
   await channel.queueDeclare({ queue: dead, durable: true, arguments: { "x-queue-type": "quorum" } });
   await channel.queueBind({ queue: dead, exchange: dead, routingKey: "" });
-}
-
-/** What tells a request from others, where it can be told. */
-function requestName({ replyTo = "", correlationId = "", messageId = "" }: Message): string | undefined {
-  return correlationId === "" && messageId === "" ? undefined : JSON.stringify([replyTo, correlationId, messageId]);
 }
 
 function settle(channel: Channel, { deliveryTag }: Message, outcome: Outcome): void {

@@ -96,16 +96,32 @@ export interface Driver {
   }) => Connection;
 }
 
-/** @throws Fault `failed_precondition` when the package is not there */
-export async function loadDriver(): Promise<Driver> {
-  // By a name that a compiler does not follow: the package may be absent.
-  const name = "rabbitmq-client";
+const PACKAGE = "rabbitmq-client";
+
+/**
+ * @param load the import of a package by its name
+ * @throws Fault `failed_precondition` when the package is not there, or cannot be loaded
+ */
+export async function loadDriver(load: (name: string) => Promise<unknown> = imported): Promise<Driver> {
   try {
-    return (await import(name)) as Driver;
+    return (await load(PACKAGE)) as Driver;
   } catch (cause) {
-    throw new Fault("failed_precondition", `AMQP needs the package ${name}, which is not installed`, {
-      hint: `npm install ${name}`,
+    const { code, message } = wordsOf(cause);
+    const isAbsent = code === "ERR_MODULE_NOT_FOUND" || code === "MODULE_NOT_FOUND";
+    const why = isAbsent && message.includes(PACKAGE) ? "is not installed" : `cannot be loaded: ${message}`;
+    throw new Fault("failed_precondition", `AMQP needs the package ${PACKAGE}, which ${why}`, {
+      hint: `npm install ${PACKAGE}`,
       cause,
     });
   }
+}
+
+/** By a name that a compiler does not follow: the package may be absent. */
+function imported(name: string): Promise<unknown> {
+  return import(name);
+}
+
+function wordsOf(thrown: unknown): { readonly code: string | undefined; readonly message: string } {
+  const { code, message } = (thrown ?? {}) as { code?: string; message?: string };
+  return { code, message: String(message ?? thrown).slice(0, 300) };
 }

@@ -20,7 +20,7 @@ import type { Answering, Outcome } from "./calls.ts";
 import type { Message } from "./driver.ts";
 import { FRAMES, FRAMES_TYPE } from "./names.ts";
 import type { Reply } from "./reply.ts";
-import { deadlineOf, principalOf, textOf, traceOf } from "./request.ts";
+import { deadlineOf, mayHaveRun, principalOf, textOf, traceOf } from "./request.ts";
 
 /** Most bytes of events that one reading sends before it ends and waits to be asked for more. */
 const READING_BYTES = 2 * 1024 * 1024;
@@ -72,7 +72,7 @@ async function answer(asking: Asking, frame: ClientMessage): Promise<void> {
       return read(asking, frame, await use(asking, TOPICS + frame.topic), "now");
     case "publish": {
       // Delivered again it is the same event.
-      const key = frame.key ?? message.messageId;
+      const key = frame.key ?? (message.messageId || undefined);
       const exchange = await use(asking, TOPICS + frame.topic);
       const { cursor, duplicate } = await exchange.append({ items: [frame.event], ...(key !== undefined && { key }) });
       return send(reply, {
@@ -104,13 +104,15 @@ async function call(asking: Asking, frame: CallMessage): Promise<void> {
     throw new Fault("not_found", `there is no method ${method.slice(0, 128)}`, { hint: "use `attach` or `subscribe`" });
   }
   const isSafe = host.contract.methods.get(method)?.options.safe === true;
+  // Of a message that is delivered again it is known by it that it is no new call.
+  const given = key ?? (isSafe ? undefined : message.messageId || undefined);
+  if (message.redelivered && given === undefined && !isSafe) throw mayHaveRun();
   const until = deadlineOf(message, host);
   const call: Call = {
     to: method,
     input: input === undefined ? {} : input,
     principal,
-    // Of a message that is delivered again it is known by it that it is no new call.
-    key: key ?? (isSafe ? undefined : message.messageId),
+    key: given,
     keep: keep === true || credit !== undefined,
     deadline: timeoutMs === undefined ? until : host.now() + timeoutMs,
     trace: traceOf(frame.traceparent === undefined ? message : { ...message, headers: { ...frame } }, host),

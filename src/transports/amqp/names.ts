@@ -8,6 +8,8 @@ export const FRAMES = "backtalk.v1";
 export const FRAMES_TYPE = "application/vnd.backtalk.v1+json";
 /** What begins the name of a direct reply: such a queue is none that `mandatory` knows. */
 export const DIRECT_REPLY = "amq.rabbitmq.reply-to";
+/** What begins the name of a queue that the broker has named: clients cannot choose names under `amq.`. */
+export const SERVER_NAMED = "amq.gen-";
 
 /** Header fields. */
 export const HEADER = {

@@ -5,7 +5,7 @@ import { type Answering, faultPart, type Outcome } from "./calls.ts";
 import type { Message } from "./driver.ts";
 import { HEADER } from "./names.ts";
 import type { Reply } from "./reply.ts";
-import { deadlineOf, jsonOf, keyOf, methodOf, principalOf, textOf, traceOf } from "./request.ts";
+import { callKeyOf, deadlineOf, jsonOf, mayHaveRun, methodOf, principalOf, textOf, traceOf } from "./request.ts";
 
 /** Faults by which a message will fare no better another time. */
 const BAD: ReadonlySet<string> = new Set([
@@ -50,12 +50,9 @@ async function open(host: Host, message: Message, reply: Reply, trustUsers: bool
   const to = methodOf(message, host);
   const { kind, options } = host.contract.methods.get(to)!;
   const input = jsonOf(textOf(message, host));
-  const key = options.safe ? undefined : keyOf(message);
+  const key = options.safe ? undefined : callKeyOf(message);
   if (message.redelivered && key === undefined && !options.safe) {
-    throw new Fault("unavailable", "the message was delivered before, and may have had its effect", {
-      retryable: false,
-      hint: "give messages a message_id: then one that is delivered again finds its call",
-    });
+    throw mayHaveRun();
   }
   const takesItems = kind === "clientStream" || kind === "bidi";
   if (takesItems && !Array.isArray(input)) {

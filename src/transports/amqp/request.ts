@@ -1,11 +1,12 @@
 /** A message of a queue of calls, read: what is asked, by whom, and where the answer goes (PROTOCOL.md §8.2). */
+import { createHash } from "node:crypto";
 import { ANONYMOUS, type Credentials, type Host, type Principal, type Trace } from "../../contract/index.ts";
 import { Fault } from "../../log/index.ts";
 import { credentialsIn } from "../../net/credentials.ts";
 import { isTooDeep } from "../../wire/json.ts";
 import { childTraceparent, parseTraceparent } from "../../wire/traceparent.ts";
 import type { Message } from "./driver.ts";
-import { FRAMES, HEADER } from "./names.ts";
+import { DIRECT_REPLY, FRAMES, HEADER, SERVER_NAMED } from "./names.ts";
 
 /** Whether it carries a message of `backtalk.v1` instead of an input. */
 export function isFrame(message: Message): boolean {
@@ -83,13 +84,43 @@ function credentialsOf({ headers = {} }: Message): Credentials {
   return credentialsIn(field, "amqp", undefined);
 }
 
-/** What makes a message that is delivered again the same call. */
-export function keyOf({ headers, messageId, correlationId }: Message): string | undefined {
+/**
+ * What its sender has given a message to be known by: delivered again it is the same call or event.
+ * @throws Fault `invalid_argument`
+ */
+export function keyOf({ headers, messageId }: Message): string | undefined {
   const key = headers?.[HEADER.key];
   if (key !== undefined && typeof key !== "string") {
     throw new Fault("invalid_argument", `the header ${HEADER.key} must be text`);
   }
-  return key || messageId || correlationId || undefined;
+  return key || messageId || undefined;
+}
+
+/**
+ * The key of a call, which may also be its `correlation_id`. Clients count those from 1, each for itself: so one
+ * counts only together with the name of a reply queue that no other client has, now or later.
+ * @throws Fault `invalid_argument`
+ */
+export function callKeyOf(message: Message): string | undefined {
+  const { replyTo = "", correlationId = "" } = message;
+  const given = keyOf(message);
+  if (given !== undefined || correlationId === "" || !isUniqueName(replyTo)) return given;
+  // Of any length the two may have; joined so that no other pair gives the same text.
+  const pair = JSON.stringify([replyTo, correlationId]);
+  return `reply/${createHash("sha256").update(pair).digest("base64url")}`;
+}
+
+/** Names that the broker gives out. A name that a client has chosen may be shared, or be used again after a restart. */
+function isUniqueName(queue: string): boolean {
+  return queue.startsWith(`${DIRECT_REPLY}.`) || queue.startsWith(SERVER_NAMED);
+}
+
+/** Why a message that has no key is not run when it is delivered again. */
+export function mayHaveRun(): Fault {
+  return new Fault("unavailable", "the message was delivered before, and may have had its effect", {
+    retryable: false,
+    hint: "give messages a message_id: then one that is delivered again finds its call",
+  });
 }
 
 /** `expiration` is how long it may wait in the queue, and the call has no longer either. */

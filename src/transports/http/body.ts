@@ -109,8 +109,9 @@ export function parseJson(text: string, maxDepth: number, what: string): unknown
 /** Makes a fault of a parser's error; any other is given back. */
 export function notJson(error: unknown, what = "input"): unknown {
   if (!(error instanceof SyntaxError)) return error;
+  const file = "; a file, to a method that takes one, with its own Content-Type or as a form (curl -F)";
   return new Fault("invalid_argument", `the ${what} is not JSON: ${error.message}`, {
-    hint: "send JSON (RFC 8259) in UTF-8",
+    hint: `send JSON (RFC 8259) in UTF-8${what === "input" ? file : ""}`,
   });
 }
 

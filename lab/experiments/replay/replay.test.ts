@@ -1,0 +1,53 @@
+import { expect, test } from "bun:test";
+import { hasNetwork, tryOut } from "../../testing.ts";
+import { CASES, conclude, replay } from "./experiment.ts";
+
+test.skipIf(!hasNetwork("replay"))(
+  "a flight that is sent again runs the handler again, unless the server protects itself",
+  async () => {
+    const { run, finding } = await tryOut(replay, { runs: 2 });
+    expect(run.findings.findings.map(({ name, verdict, why }) => ({ name, verdict, why }))).toEqual(
+      CASES.map(({ name }) => ({ name, verdict: "ok" as const, why: expect.any(String) })),
+    );
+    const ran = (name: string) => finding(name).values["ran"];
+    expect(ran("TCP, GET")).toBe(3);
+    expect(ran("TCP, POST")).toBe(3);
+    expect(ran("TCP, POST, 425 Too Early")).toBe(1);
+    expect(ran("TCP, GET, 425 Too Early")).toBe(3);
+    expect(ran("TCP, POST, single-use tickets")).toBe(1);
+    expect(ran("Fast Open, POST")).toBe(3);
+    expect(ran("QUIC, POST")).toBe(2);
+    expect(ran("QUIC, POST, 425 Too Early")).toBe(1);
+    expect(finding("TCP, POST, single-use tickets").values["accepted"]).toBe(1);
+  },
+  60_000,
+);
+
+test("a server's word that the capture does not bear out is a failure", () => {
+  const each = CASES.find(({ name }) => name === "TCP, POST, single-use tickets")!;
+  const flight = (isAccepted: boolean) => ({
+    isQuic: false,
+    client: "10.0.0.1:1",
+    packets: [],
+    events: [
+      { at: 0, isClient: true, what: { kind: "data" as const, bytes: 9, isEarly: true, stream: 0 } },
+      {
+        at: 1,
+        isClient: false,
+        what: {
+          kind: "handshake" as const,
+          message: { kind: "EncryptedExtensions" as const, bytes: 9, extensions: new Set(isAccepted ? [42] : []) },
+        },
+      },
+    ],
+  });
+  const handled = { method: "POST", path: "/", isEarly: true };
+  const tried = { handled: [handled], status: 200, seen: [], keyLog: [] };
+  expect(conclude(each, 1, { ...tried, stories: [flight(true), flight(false)] }).verdict).toBe("ok");
+  const lied = conclude(each, 1, { ...tried, stories: [flight(true), flight(true)] });
+  expect(lied).toMatchObject({ verdict: "failed", why: expect.stringContaining("not what the capture shows") });
+  expect(conclude(each, 1, { ...tried, stories: [flight(true)] }).verdict).toBe("failed");
+  expect(
+    conclude(each, 1, { ...tried, handled: [handled, handled], stories: [flight(true), flight(false)] }).verdict,
+  ).toBe("failed");
+});

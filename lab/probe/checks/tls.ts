@@ -1,0 +1,151 @@
+/** TLS: each version by a handshake of its own, what was chosen, and whether a session goes on elsewhere. */
+import type { SecureVersion } from "node:tls";
+import { type Certificates, certificateFinding, certificatesOf } from "../certificate.ts";
+import { absent, type Finding, found, notTried, type TriedName } from "../finding.ts";
+import { Http1 } from "../http1.ts";
+import { Line } from "../line.ts";
+import { reasonOf } from "../reason.ts";
+import type { Setting } from "../setting.ts";
+import type { Clear } from "../tls-seen.ts";
+
+const VERSIONS = [
+  ["tls1.0", "TLSv1"],
+  ["tls1.1", "TLSv1.1"],
+  ["tls1.2", "TLSv1.2"],
+  ["tls1.3", "TLSv1.3"],
+] as const satisfies readonly (readonly [TriedName, SecureVersion])[];
+
+/** Both, so that a server of either takes it. */
+const ALPN = ["h2", "http/1.1"];
+
+/** Whether TLS is spoken at all, of any version. @throws Absent */
+export async function looksTls(setting: Setting): Promise<void> {
+  const line = await Line.open(setting, { tls: { ALPNProtocols: ALPN, minVersion: "TLSv1" }, isForLooking: true });
+  line.close();
+}
+
+/** The versions, the post-quantum group and the certificate, which are seen by the same handshakes. */
+export async function versions(setting: Setting): Promise<Finding[]> {
+  const all = await Promise.all(VERSIONS.map(([name, version]) => handshake(setting, name, version)));
+  const findings = all.map(({ finding }) => finding);
+  const newest = all.findLast(({ certificates }) => certificates !== undefined);
+  if (!newest?.certificates) {
+    const reason = findings.at(-1)!.reason!;
+    return [...findings, absent("post-quantum", reason), absent("certificate", reason)];
+  }
+  // TLS 1.2 shows the certificates in the clear; TLS 1.3 has the flight that QUIC has too.
+  const sizes = all[2]!.clear?.certificateBytes;
+  const certificate = certificateFinding(newest.certificates, sizes, newest.flightBytes);
+  return [...findings, postQuantum(all[3]!), certificate];
+}
+
+interface Handshake {
+  readonly finding: Finding;
+  readonly certificates?: Certificates;
+  readonly clear?: Clear;
+  readonly flightBytes: number;
+}
+
+async function handshake(setting: Setting, name: TriedName, version: SecureVersion): Promise<Handshake> {
+  try {
+    const line = await Line.open(setting, {
+      tls: { ALPNProtocols: ALPN, minVersion: version, maxVersion: version },
+      isForLooking: true,
+    });
+    const clear = line.seen.read();
+    const { choice } = clear;
+    const facts = {
+      cipher: choice?.cipher,
+      group: choice?.group,
+      alpn: line.tls!.alpnProtocol || null,
+      hasHelloRetry: choice?.isRetried ?? false,
+      roundTrips: line.roundTrips - 1,
+    };
+    const text = [
+      choice?.cipher ?? "",
+      choice?.group ?? "a key of its certificate",
+      line.tls!.alpnProtocol ? `ALPN ${line.tls!.alpnProtocol}` : "no ALPN",
+      // RFC 8446 §4.1.4
+      ...(choice?.isRetried ? ["HelloRetryRequest: +1 round trip"] : []),
+    ].join(", ");
+    // Of the platform's object, which has nothing any more when it is closed.
+    const certificates = certificatesOf(setting, line.tls!);
+    const { flightBytes } = line;
+    line.close();
+    return { finding: found(name, text, { facts }), certificates, clear, flightBytes };
+  } catch (thrown) {
+    return { finding: absent(name, reasonOf(thrown)), flightBytes: 0 };
+  }
+}
+
+function postQuantum({ finding, clear }: Handshake): Finding {
+  const group = clear?.choice?.group;
+  if (finding.reason) return absent("post-quantum", finding.reason);
+  if (group === "X25519MLKEM768")
+    return found("post-quantum", `${group} was offered, and chosen`, { facts: { group } });
+  return absent("post-quantum", { code: "not_offered" }, `offered, and ${group ?? "another"} was chosen`, {
+    facts: { group },
+  });
+}
+
+/** A session of this version is taken by the server on another connection: seen in its ServerHello. */
+export async function resumption(setting: Setting, version: "1.2" | "1.3"): Promise<Finding> {
+  const name = `tls${version}-resumption` as const;
+  const tls = { minVersion: `TLSv${version}`, maxVersion: `TLSv${version}`, ALPNProtocols: ["http/1.1"] } as const;
+  try {
+    const session = await sessionOf(setting, tls);
+    if (!session) return absent(name, { code: "not_offered" }, "no ticket came");
+    const line = await Line.open(setting, { tls: { ...tls, session }, isForLooking: true });
+    const { choice, certificateBytes } = line.seen.read();
+    // RFC 5246 §7.3: an abbreviated handshake is without Certificate; RFC 8446 §4.2.11: the key is chosen.
+    const isTaken =
+      version === "1.3" ? choice?.isResumed : certificateBytes === undefined && line.tls!.isSessionReused();
+    const [bytes, turns] = [line.flightBytes, line.roundTrips - 1];
+    line.close();
+    if (!isTaken) return absent(name, { code: "rejected" }, "a ticket came, and was not taken on another connection");
+    const trips = `${turns} round trip${turns === 1 ? "" : "s"}`;
+    const text = `taken on another connection: ${trips}, ${bytes.toLocaleString("en")} bytes from the server`;
+    return found(name, text, { facts: { flightBytes: bytes, roundTrips: turns } });
+  } catch (thrown) {
+    return absent(name, reasonOf(thrown));
+  }
+}
+
+type Offer = {
+  readonly minVersion: SecureVersion;
+  readonly maxVersion: SecureVersion;
+  readonly ALPNProtocols: string[];
+};
+
+/** Tickets of TLS 1.3 come after the handshake (RFC 8446 §4.6.1), of some servers with the first answer. */
+async function sessionOf(setting: Setting, tls: Readonly<Omit<Offer, "ALPNProtocols">>): Promise<Buffer | undefined> {
+  const line = await Line.open(setting, { tls: { ...tls, ALPNProtocols: ["http/1.1"] }, isForLooking: true });
+  const sessions: Buffer[] = [];
+  const came = Promise.withResolvers<void>();
+  line.tls!.on("session", (session: Buffer) => {
+    sessions.push(session);
+    came.resolve();
+  });
+  try {
+    if (tls.minVersion === "TLSv1.3") {
+      // A request only where it may go: else tickets that come by themselves have to do.
+      if (setting.isInsecure || certificatesOf(setting, line.tls!).fault === undefined) {
+        await new Http1(line).ask({ what: "a ticket" }).catch(() => undefined);
+      } else line.stream.resume();
+      await setting.within(came.promise, Math.min(line.deadline, performance.now() + 300)).catch(() => undefined);
+      return sessions.at(-1);
+    }
+    const session = sessions.at(-1) ?? line.tls!.getSession();
+    return session && session.length > 0 ? session : undefined;
+  } finally {
+    line.close();
+  }
+}
+
+/** What there is to say of TLS where none is spoken. */
+export function withoutTls(why: string): Finding[] {
+  const names = [...VERSIONS.map(([name]) => name), "post-quantum", "certificate", ...RESUMPTIONS] as const;
+  return names.map((name) => notTried(name, why));
+}
+
+const RESUMPTIONS = ["tls1.2-resumption", "tls1.3-resumption", "0rtt-tcp"] as const;
