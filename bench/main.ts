@@ -23,6 +23,7 @@ import { size } from "./sections/size.ts";
 import { unary } from "./sections/unary.ts";
 import { upload } from "./sections/upload.ts";
 import { ways } from "./sections/ways.ts";
+import { wire } from "./sections/wire.ts";
 
 const SECTIONS: readonly Section[] = [
   unary,
@@ -36,6 +37,7 @@ const SECTIONS: readonly Section[] = [
   upload,
   amqp,
   size,
+  wire,
 ];
 const NAMES = SECTIONS.map(({ name }) => name).join(", ");
 const USAGE = `npm run bench [-- OPTIONS]

@@ -47,5 +47,6 @@ function word({ b, isWorse }: Comparison["verdicts"][number]): string {
 
 function partText({ part }: Change): string {
   if (part === null) return "";
+  if (part > 9) return `×${Math.round(1 + part).toLocaleString("en")}`;
   return `${part > 0 ? "+" : "−"}${(Math.abs(part) * 100).toFixed(Math.abs(part) < 0.1 ? 1 : 0)}%`;
 }

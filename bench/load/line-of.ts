@@ -16,7 +16,14 @@ const ECHOES = 300;
 /** At first windows grow. */
 const WARM_MS = 500;
 
-export async function lineOf(from: Start, to: Start, address: string, seconds: number): Promise<Line> {
+/** `onStream` is called when the stream begins, after the echoes. */
+export async function lineOf(
+  from: Start,
+  to: Start,
+  address: string,
+  seconds: number,
+  onStream: () => Promise<void> = async () => {},
+): Promise<Line> {
   const echo = new URL("../../lab/wire/echo.ts", import.meta.url);
   const stream = new URL("./stream.ts", import.meta.url);
   const programs = await Promise.all([from(echo), to(echo), from(stream), to(stream)]);
@@ -25,6 +32,7 @@ export async function lineOf(from: Start, to: Start, address: string, seconds: n
     const echoPort = await answerer.call<number>("serve", address);
     await asker.call("ask", address, echoPort, 20);
     const times = (await asker.call<number[]>("ask", address, echoPort, ECHOES)).toSorted((a, b) => a - b);
+    await onStream();
     const port = await taker.call<number>("take", address);
     const sending = sender.call("send", address, port, WARM_MS + seconds * 1e3 + WARM_MS);
     await Bun.sleep(WARM_MS);

@@ -31,7 +31,13 @@ serveProgram({
     await Bun.connect({
       hostname: address,
       port,
-      socket: { open: write, drain: write, data() {}, error: (_, error) => end.reject(error), close: () => end.resolve() },
+      socket: {
+        open: write,
+        drain: write,
+        data() {},
+        error: (_, error) => end.reject(error),
+        close: () => end.resolve(),
+      },
     });
     await end.promise;
   },

@@ -3,51 +3,43 @@
  * namespace of its own, prints a line of JSON, and leaves nothing: its namespaces end with it.
  */
 import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
 import { offloadsOff, openLibc } from "../../lab/wire/libc.ts";
 import { Program } from "../../lab/wire/program.ts";
 import { lineOf } from "./line-of.ts";
 
-const { seconds, isOffloaded } = JSON.parse(process.argv[2]!) as { seconds: number; isOffloaded: boolean };
-const MODULE = process.argv[3];
+const [OPTIONS, DEVICE] = process.argv.slice(2);
 
-const run = (command: string, ...args: string[]) => {
-  const { status, stderr } = spawnSync(command, args, { encoding: "utf8" });
-  if (status !== 0) throw new Error(`${command} ${args.join(" ")}: ${stderr.trim()}`);
-};
-
-if (MODULE === "offloads-off") offloadsOff(openLibc(), process.argv[4]!);
-else await measure();
-
-async function measure(): Promise<void> {
-  // As long as its input is open there is a second namespace; that is as long as this process.
+async function measure({ seconds, isOffloaded }: { seconds: number; isOffloaded: boolean }): Promise<void> {
+  // There is a second namespace as long as its input is open, and that is as long as this process.
   const holder = spawn("unshare", ["-n", "sh", "-c", "echo ready; exec cat > /dev/null"], {
     stdio: ["pipe", "pipe", "inherit"],
   });
-  await new Promise((resolve) => holder.stdout.once("data", resolve));
-  // The number of a process is another one for the rest of the machine, which /proc shows: let the kernel say it.
-  const inside = ["nsenter", "-t", String(outerPid(holder.pid!)), "-n"];
+  await once(holder.stdout, "data");
+  const inside = ["nsenter", "-t", String(holder.pid), "-n"];
   run("ip", "link", "add", "veth0", "type", "veth", "peer", "name", "veth1");
   run("ip", "link", "set", "veth1", "netns", String(holder.pid));
-  run("ip", "addr", "add", "10.0.0.1/24", "dev", "veth0");
-  run("ip", "link", "set", "veth0", "up");
-  run(inside[0]!, ...inside.slice(1), "ip", "addr", "add", "10.0.0.2/24", "dev", "veth1");
-  run(inside[0]!, ...inside.slice(1), "ip", "link", "set", "veth1", "up");
-  if (!isOffloaded) {
-    const self = new URL(import.meta.url).pathname;
-    offloadsOff(openLibc(), "veth0");
-    run(inside[0]!, ...inside.slice(1), process.execPath, self, "{}", "offloads-off", "veth1");
+  for (const [into, device, address] of [
+    [[], "veth0", "10.0.0.1/24"],
+    [inside, "veth1", "10.0.0.2/24"],
+  ] as const) {
+    run(...into, "ip", "addr", "add", address, "dev", device);
+    run(...into, "ip", "link", "set", device, "up");
+    if (!isOffloaded) run(...into, process.execPath, fileURLToPath(import.meta.url), "", device);
   }
-  const line = await lineOf(
-    (module) => Program.start([process.execPath, module.pathname], {}),
-    (module) => Program.start([...inside, process.execPath, module.pathname], {}),
-    "10.0.0.2",
-    seconds,
-  );
-  console.log(JSON.stringify(line));
+  const start = (into: readonly string[]) => (module: URL) => {
+    return Program.start([...into, process.execPath, fileURLToPath(module)], {});
+  };
+  console.log(JSON.stringify(await lineOf(start([]), start(inside), "10.0.0.2", seconds)));
   holder.stdin.end();
 }
 
-function outerPid(pid: number): number {
-  // /proc is that of the machine: the namespace that no other process of ours has tells which one it is.
-  return pid;
+function run(...words: string[]): void {
+  const { status, stderr } = spawnSync(words[0]!, words.slice(1), { encoding: "utf8" });
+  if (status !== 0) throw new Error(`${words.join(" ")}: ${stderr.trim()}`);
 }
+
+// An interface can be set from its own namespace only: there this runs once more.
+if (DEVICE !== undefined) offloadsOff(openLibc(), DEVICE);
+else await measure(JSON.parse(OPTIONS!));

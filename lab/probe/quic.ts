@@ -1,5 +1,6 @@
 /** One visit over QUIC (RFC 9000) and HTTP/3 (RFC 9114): a GET, and what the handshake was like. */
 import type { QuicSession, QuicStream } from "node:quic";
+import { readQuic } from "../../src/wire/packet/quic.ts";
 import { alertName } from "../../src/wire/packet/tls-names.ts";
 import { quicTrustFault } from "./certificate.ts";
 import type { Phases } from "./finding.ts";
@@ -124,12 +125,12 @@ async function exchange(
   const bodyBytes = await drain(stream);
   const endAt = performance.now();
   const info = await opened;
-  const handshakeMs = Number(session.stats.handshakeCompletedAt - session.stats.createdAt) / 1e6;
+  const handshakeMs = handshakeMsOf(relay.datagrams);
   const since = (at: number): number => ms(namelookupMs + at - begunAt);
   const roundTrips = info.earlyDataAccepted ? 1 : roundTripsOf(relay.datagrams, handshakeMs);
   const phases: Phases = {
     namelookup: ms(namelookupMs),
-    ...(handshakeMs > 0 && { appconnect: ms(namelookupMs + handshakeMs) }),
+    ...(handshakeMs !== undefined && { appconnect: ms(namelookupMs + handshakeMs) }),
     starttransfer: since(firstByteAt),
     total: since(endAt),
     ...(roundTrips !== undefined && { roundTrips }),
@@ -171,10 +172,20 @@ async function exchange(
 /** Where a round trip is shorter, the time of computing hides how many there were. */
 const LEAST_RTT_MS = 10;
 
+/**
+ * Until this side sends its first 1-RTT packet: its part of the handshake has ended then (RFC 9001 §4.1.1). The
+ * platform tells when it was confirmed, which is a round trip later.
+ */
+function handshakeMsOf(datagrams: readonly Datagram[]): number | undefined {
+  const end = datagrams.find(({ isOurs, bytes }) => isOurs && readQuic(bytes).some(({ type }) => type === "1-RTT"));
+  return end && end.at - datagrams[0]!.at;
+}
+
 /** Of the handshake by its time, and one of the request. A server sends its first datagram without waiting. */
-function roundTripsOf(datagrams: readonly Datagram[], handshakeMs: number): number | undefined {
-  const rttMs = (datagrams.find(({ isOurs }) => !isOurs)?.at ?? 0) - (datagrams[0]?.at ?? 0);
-  if (rttMs < LEAST_RTT_MS || handshakeMs <= 0) return undefined;
+function roundTripsOf(datagrams: readonly Datagram[], handshakeMs: number | undefined): number | undefined {
+  const answer = datagrams.find(({ isOurs }) => !isOurs);
+  const rttMs = answer ? answer.at - datagrams[0]!.at : 0;
+  if (rttMs < LEAST_RTT_MS || handshakeMs === undefined) return undefined;
   return Math.max(1, Math.round(handshakeMs / rttMs)) + 1;
 }
 

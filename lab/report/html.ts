@@ -6,13 +6,14 @@ import { createHash } from "node:crypto";
 import { fileURLToPath } from "node:url";
 import type { Ladder } from "../capture/ladder.ts";
 import { ladderText } from "../capture/ladder-text.ts";
-import type { Column, Finding, Verdict } from "../experiment.ts";
+import type { Verdict } from "../experiment.ts";
 import type { Run } from "../run.ts";
 import { type RunDocument, worst } from "./document.ts";
 import { escapeJson, escapeMarkup as safe } from "./escape.ts";
 import { pageLadder } from "./page/data.ts";
 import { plotFigure } from "./plots.ts";
-import { cell, conditionsText, spreadText } from "./text.ts";
+import { badge, findingsTable } from "./table.ts";
+import { conditionsText } from "./text.ts";
 
 /** Packets that the page has of one capture, and of all of them; the files have the rest. */
 const MOST_PACKETS = 10_000;
@@ -46,7 +47,7 @@ export async function htmlOf({ run, document, ladders }: Page): Promise<string> 
 <body>
 <main>
 ${header(run, title)}
-${table(run, ladders)}
+${findingsTable(run, ladders)}
 ${explanations(run)}
 ${plots(run)}
 ${ladderSection(document, ladders)}
@@ -92,67 +93,6 @@ function summary(verdicts: readonly Verdict[]): string {
   );
   const parts = counts.filter(([, count]) => count > 0).map(([each, count]) => badge(each, `${count} ${each}`));
   return parts.length === 0 ? badge("none", "nothing was judged") : parts.join(" ");
-}
-
-function table({ findings: { columns, findings } }: Run, ladders: readonly Ladder[]): string {
-  if (findings.length === 0)
-    return `<section><h2>What was found</h2><p class="muted">Nothing: the experiment has no lines.</p></section>`;
-  const has = (key: "expected" | "capture") => findings.some((finding) => finding[key] !== undefined);
-  const heads = [
-    `<th scope="col"><span>way</span></th>`,
-    ...columns.map((column) => `<th scope="col"${numeric(column)}>${safe(column.title)}${unitText(column)}</th>`),
-    ...(has("expected") ? [`<th scope="col">expected</th>`] : []),
-    `<th scope="col">verdict</th><th scope="col">why</th>`,
-  ];
-  const rows = findings.map((finding) => {
-    const cells = columns.map((column) => {
-      const text = cell(finding, column);
-      const names = [column.unit === "text" ? "words" : "number", ...(text === "" ? ["none"] : [])].join(" ");
-      return `<td class="${names}" data-label="${safe(column.title + plainUnit(column))}"><span>${safe(text)}${spread(finding, column)}</span></td>`;
-    });
-    const expected = has("expected")
-      ? `<td class="expected${finding.expected === undefined ? " none" : ""}" data-label="expected">${safe(finding.expected ?? "")}</td>`
-      : "";
-    const index = ladders.findIndex(({ name }) => name === finding.capture);
-    const link =
-      index < 0
-        ? ""
-        : ` <a href="#ladder" data-ladder="${index}" aria-label="packets of ${safe(finding.name)}">packets</a>`;
-    const isJudged = finding.verdict !== "none";
-    return `<tr><th scope="row">${safe(finding.name)}</th>${cells.join("")}${expected}<td${isJudged ? "" : ' class="none"'} data-label="verdict"><span>${isJudged ? badge(finding.verdict) : ""}</span></td><td class="why" data-label="why"><span>${safe(finding.why)}${link}</span></td></tr>`;
-  });
-  const legend = columns
-    .filter(({ what }) => what !== undefined)
-    .map(({ title, what }) => `<li><strong>${safe(title)}</strong>: ${safe(what!)}</li>`);
-  return `<section><h2>What was found</h2><div class="scroll"><table class="findings"><thead><tr>${heads.join("")}</tr></thead><tbody>${rows.join("\n")}</tbody></table></div>${legend.length === 0 ? "" : `<ul class="columns">${legend.join("")}</ul>`}</section>`;
-}
-
-function numeric({ unit }: Column): string {
-  return unit === "text" ? "" : ` class="number"`;
-}
-
-const UNITS: Readonly<Partial<Record<Column["unit"], string>>> = {
-  rt: "round trips",
-  ms: "ms",
-  bytes: "bytes",
-  rate: "bit/s",
-};
-
-function plainUnit({ unit }: Column): string {
-  return UNITS[unit] === undefined ? "" : `, ${UNITS[unit]}`;
-}
-
-function unitText(column: Column): string {
-  return UNITS[column.unit] === undefined ? "" : `<span class="spread">${UNITS[column.unit]}</span>`;
-}
-
-function spread(finding: Finding, column: Column): string {
-  const text = spreadText(finding, column);
-  return text === undefined ? "" : `<span class="spread">${safe(text)}</span>`;
-}
-
-function badge(verdict: Verdict, text: string = verdict): string {
-  return `<span class="badge ${verdict}">${safe(text)}</span>`;
 }
 
 function explanations({ findings: { findings } }: Run): string {
