@@ -20,7 +20,7 @@ const MOST_TIMEOUT_MS = 60_000;
 
 export const spec: Spec = {
   name: "probe",
-  summary: "find out what an address speaks, by trying it, and what each way costs",
+  summary: "find out by trying what an address speaks, and what it costs",
   positionals: [{ name: "ADDRESS", what: "host:port, or a URL of http, https, ws, wss, grpc or grpcs" }],
   options: {
     insecure: { what: "go on with a certificate that is not trusted" },

@@ -14,7 +14,10 @@ import { TcpNotes, tcpText } from "./tcp-text.ts";
 
 export function ladderOf(capture: Capture): Ladder {
   const { name, hosts, keyLog, marks = [] } = capture;
-  const seen = capture.seen.toSorted((a, b) => a.at - b.at);
+  // As the first host sees it: what a NAT box of its side has changed is nothing new to it.
+  const seen = capture.seen
+    .map((each) => (each.to === 0 && each.translated ? { ...each, bytes: each.translated } : each))
+    .sort((a, b) => a.at - b.at);
   const startedAt = seen[0]?.at ?? marks[0]?.at ?? 0;
   const reader = new Reader(conversationsOf(seen, keyLog), new KeyLog(keyLog ?? ""));
   const rungs = seen.map((each, index): Rung => {
@@ -119,9 +122,10 @@ class Reader {
     const labels = isBare && named.length > 0 ? [`data ${size(tcp.payload.length)}`] : named;
     if (here(parts, from, to).some(({ isEarly }) => isEarly)) notes.push("early data");
     const what = collapsed(labels);
+    const said = tcpText(segment, what !== "");
     return {
       flow: this.#flow("TCP", opener, other),
-      label: [what, tcpText(segment, what !== "")].filter(Boolean).join(", "),
+      label: (tcp.flags.syn ? [said, what] : [what, said]).filter(Boolean).join(", "),
       kind: kindOf(segment, here(parts, from, to)),
       layers: [...below, own, ...above(measured, what)].filter(({ bytes }) => bytes > 0 || ip.payload.length === 0),
       notes,

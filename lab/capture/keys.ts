@@ -5,6 +5,7 @@
 import { createCipheriv, createDecipheriv, createHmac } from "node:crypto";
 import { hex } from "../../src/wire/packet/cursor.ts";
 import { QUIC_VERSION, type QuicPacket } from "../../src/wire/packet/quic.ts";
+import { chachaBlock, openChacha } from "./chacha.ts";
 
 export interface Keys {
   readonly suite: number;
@@ -146,34 +147,13 @@ function expand(hash: "sha256" | "sha384", secret: Uint8Array, label: string, le
 
 function headerMask({ suite, header }: Keys, sample: Uint8Array): Uint8Array {
   const { cipher } = SUITES[suite]!;
-  if (cipher === "chacha20-poly1305") return chachaMask(header, sample);
+  if (cipher === "chacha20-poly1305") {
+    // RFC 9001 §5.4.4: the sample is the counter and the nonce.
+    const counter = new DataView(sample.buffer, sample.byteOffset).getUint32(0, true);
+    return chachaBlock(header, counter, sample.subarray(4));
+  }
   const block = createCipheriv(cipher === "aes-128-gcm" ? "aes-128-ecb" : "aes-256-ecb", header, null);
   return block.setAutoPadding(false).update(sample);
-}
-
-/** RFC 9001 §5.4.4; the block function of RFC 8439 §2.3, as not every platform has the bare cipher. */
-function chachaMask(key: Uint8Array, sample: Uint8Array): Uint8Array {
-  const words = new DataView(Uint8Array.of(...Buffer.from("expand 32-byte k"), ...key, ...sample).buffer);
-  const start = Uint32Array.from({ length: 16 }, (_, n) => words.getUint32(n * 4, true));
-  const state = start.slice();
-  const mix = (a: number, b: number, d: number, turn: number) => {
-    state[a] = state[a]! + state[b]!;
-    const mixed = state[d]! ^ state[a]!;
-    state[d] = (mixed << turn) | (mixed >>> (32 - turn));
-  };
-  const quarter = (a: number, b: number, c: number, d: number) => {
-    mix(a, b, d, 16);
-    mix(c, d, b, 12);
-    mix(a, b, d, 8);
-    mix(c, d, b, 7);
-  };
-  for (let round = 0; round < 10; round++) {
-    for (let n = 0; n < 4; n++) quarter(n, n + 4, n + 8, n + 12);
-    for (let n = 0; n < 4; n++) quarter(n, 4 + ((n + 1) % 4), 8 + ((n + 2) % 4), 12 + ((n + 3) % 4));
-  }
-  const mask = new DataView(new ArrayBuffer(8));
-  for (let n = 0; n < 2; n++) mask.setUint32(n * 4, state[n]! + start[n]!, true);
-  return new Uint8Array(mask.buffer);
 }
 
 function decrypt(
@@ -186,8 +166,10 @@ function decrypt(
   const nonce = Uint8Array.from(iv);
   for (let rest = number, at = nonce.length - 1; rest > 0; rest = Math.floor(rest / 256), at--)
     nonce[at]! ^= rest & 255;
+  const { cipher: name } = SUITES[suite]!;
+  if (name === "chacha20-poly1305") return openChacha(key, nonce, head, sealed);
   try {
-    const cipher = createDecipheriv(SUITES[suite]!.cipher as "aes-128-gcm", key, nonce, { authTagLength: TAG_BYTES });
+    const cipher = createDecipheriv(name, key, nonce, { authTagLength: TAG_BYTES });
     cipher.setAAD(head);
     cipher.setAuthTag(sealed.subarray(-TAG_BYTES));
     const plain = cipher.update(sealed.subarray(0, -TAG_BYTES));

@@ -127,7 +127,7 @@ export class QuicFlow {
     const suite =
       this.serverHello?.cipherSuite ?? (packet.type === "0-RTT" ? this.clientHello?.cipherSuites[0] : undefined);
     if (!label || !this.clientHello || suite === undefined) return [];
-    const cached = `${label} ${this.#version}`;
+    const cached = `${label} ${this.#version} ${hex(this.clientHello.random)}`;
     if (!this.#keys.has(cached)) {
       const secret = this.#keyLog.secret(label, this.clientHello.random);
       this.#keys.set(cached, secret && quicKeys(suite, this.#version, secret));

@@ -82,7 +82,7 @@ async function exchange(
   { ticket, needsTicket = false, address, what }: VisitOptions,
 ): Promise<Visit> {
   const { target, namelookupMs, ca } = setting;
-  const [begunAt, startedAt] = [performance.now(), Date.now()];
+  const startedAt = Date.now();
   const got = Promise.withResolvers<Uint8Array>();
   const session = await quic.connect(relay.address, {
     alpn: "h3",
@@ -126,7 +126,9 @@ async function exchange(
   const endAt = performance.now();
   const info = await opened;
   const handshakeMs = handshakeMsOf(relay.datagrams);
-  const since = (at: number): number => ms(namelookupMs + at - begunAt);
+  // The first datagram is the begin: what came before was work of this side.
+  const begunAt = relay.datagrams[0]!.at;
+  const since = (at: number): number => ms(namelookupMs + Math.max(0, at - begunAt));
   const roundTrips = info.earlyDataAccepted ? 1 : roundTripsOf(relay.datagrams, handshakeMs);
   const phases: Phases = {
     namelookup: ms(namelookupMs),

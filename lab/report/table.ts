@@ -25,7 +25,7 @@ export function findingsTable({ findings: { columns, findings } }: Run, ladders:
     const name = `<th class="way" scope="row">${safe(finding.name)}</th>`;
     const values = columns.map((column) => valueCell(finding, column));
     const verdicts = [...(hasExpected ? [expectedCell(finding)] : []), verdictCell(finding)];
-    const why = `<span>${safe(finding.why)}${packetsLink(finding, ladders)}</span></td>`;
+    const why = `<span class="told">${safe(finding.why)}${packetsLink(finding, ladders)}</span></td>`;
     if (!isTall) return `<tr>${name}${values.join("")}${verdicts.join("")}<td class="why" data-label="why">${why}</tr>`;
     return `<tr class="above">${name}${verdicts.join("")}${values.join("")}</tr><tr class="below"><td class="why" colspan="${heads.length}" data-label="why">${why}</tr>`;
   });
@@ -40,7 +40,8 @@ function valueCell(finding: Finding, column: Column): string {
   const text = cell(finding, column);
   const range = spreadText(finding, column);
   const names = [column.unit === "text" ? "words" : "number", ...(text === "" ? ["none"] : [])].join(" ");
-  const label = column.title + (UNITS[column.unit] === undefined ? "" : `, ${UNITS[column.unit]}`);
+  const unit = unitOf(column);
+  const label = unit === undefined ? column.title : `${column.title}, ${unit}`;
   const spread = range === undefined ? "" : `<span class="spread">${safe(range)}</span>`;
   return `<td class="${names}" data-label="${safe(label)}"><span>${safe(text)}${spread}</span></td>`;
 }
@@ -74,6 +75,13 @@ const UNITS: Readonly<Partial<Record<Column["unit"], string>>> = {
   rate: "bit/s",
 };
 
-function unitText({ unit }: Column): string {
-  return UNITS[unit] === undefined ? "" : `<span class="spread">${UNITS[unit]}</span>`;
+/** Where the title does not say it already. */
+function unitOf({ title, unit }: Column): string | undefined {
+  const name = UNITS[unit];
+  return name === undefined || title.split(/[ ,/]/).includes(name) ? undefined : name;
+}
+
+function unitText(column: Column): string {
+  const name = unitOf(column);
+  return name === undefined ? "" : `<span class="spread">${name}</span>`;
 }

@@ -176,12 +176,13 @@ interface Watchdog {
 /**
  * Waits for the pipe to it to close, which it does however this process ends. Then it ends all that has the mark:
  * whatever the broker has started by then, though it has no pid file yet. It is its own session, so that a signal to
- * the test's group does not end it first.
+ * the test's group does not end it first. What grep finds counts, not its exit code: that is of an error when any
+ * process has ended while it looked.
  */
 const WATCHDOG = `
 trap '' HUP INT TERM
 read -r _
-while found=$(grep -lszFx "${MARK}=$1" /proc/[0-9]*/environ); do
+while found=$(grep -lszFx "${MARK}=$1" /proc/[0-9]*/environ); [ -n "$found" ]; do
   for file in $found; do
     pid=\${file#/proc/}
     kill -9 "\${pid%/environ}"

@@ -186,6 +186,23 @@ describe.skipIf(!hasNetwork("layers") || missing.length > 0)("layers", () => {
     });
   });
 
+  test("without a key log the ladder tells records and sizes", () => {
+    const { keyLog: _, ...sealed } = captures.get("post")!;
+    const labels = tell(sealed)
+      .ladder.rungs.map(({ label }) => label)
+      .join("\n");
+    for (const text of ["encrypted handshake", "Finished (encrypted)", "application data"])
+      expect(labels).toContain(text);
+    expect(labels).not.toContain("POST");
+    const { keyLog: __, ...quic } = captures.get("http/3")!;
+    const packets = tell(quic)
+      .ladder.rungs.map(({ label }) => label)
+      .join("\n");
+    for (const text of ["QUIC Initial: ClientHello SNI=server ALPN=h3", "QUIC Handshake 1,", "QUIC 1-RTT "]) {
+      expect(packets).toContain(text);
+    }
+  });
+
   test("reading a capture does not change it", () => {
     const before = [...captures.values()].map(({ seen }) => Bun.hash(Buffer.concat(seen.map(({ bytes }) => bytes))));
     findingsOf(captures, certificate);

@@ -88,12 +88,15 @@ function postQuantum({ finding, clear }: Handshake): Finding {
   });
 }
 
-/** A session of this version is taken by the server on another connection: seen in its ServerHello. */
-export async function resumption(setting: Setting, version: "1.2" | "1.3"): Promise<Finding> {
+/**
+ * A session of this version is taken by the server on another connection: seen in its ServerHello. `isH1`: a
+ * request of HTTP/1.1 may go first, after which some servers give their tickets.
+ */
+export async function resumption(setting: Setting, version: "1.2" | "1.3", isH1: boolean): Promise<Finding> {
   const name = `tls${version}-resumption` as const;
-  const tls = { minVersion: `TLSv${version}`, maxVersion: `TLSv${version}`, ALPNProtocols: ["http/1.1"] } as const;
+  const tls = { minVersion: `TLSv${version}`, maxVersion: `TLSv${version}`, ALPNProtocols: isH1 ? ["http/1.1"] : ALPN } as const;
   try {
-    const session = await sessionOf(setting, tls);
+    const session = await sessionOf(setting, tls, isH1);
     if (!session) return absent(name, { code: "not_offered" }, "no ticket came");
     const line = await Line.open(setting, { tls: { ...tls, session }, isForLooking: true });
     const { choice, certificateBytes } = line.seen.read();
