@@ -58,6 +58,16 @@ describe("backtalk probe", () => {
     expect(listed).toEqual(expect.arrayContaining(["studio.Studio", "grpc.health.v1.Health"]));
   });
 
+  test("finds gRPC over TLS, where HTTP/2 alone is spoken", async () => {
+    const grpcs = server.addresses.find(({ url }) => url.startsWith("grpcs:"))!.url;
+    const { code, json } = await place.run(["probe", grpcs, "--json", "--expect", "h2,grpc,grpc-reflection,tls1.3"]);
+    expect(code).toBe(0);
+    const reason = (name: string) => (json[0] as Report).findings.find((each) => each.name === name)!.reason;
+    expect(reason("h1")).toEqual({ code: "tls_alert", detail: "no_application_protocol" });
+    expect(reason("0rtt-tcp")?.code).toBe("not_tried");
+    expect(reason("tls1.3-resumption")?.code ?? "yes").toMatch(/^(yes|not_offered|rejected)$/);
+  });
+
   test("without a scheme finds out that it is plain HTTP", async () => {
     const { code, out } = await place.run(["probe", server.http.replace("http://", "")]);
     expect(code).toBe(0);

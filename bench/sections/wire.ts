@@ -38,7 +38,7 @@ export const wire: Section = {
     }
     say("veth pair with offloads");
     const offloaded = await direct(found.enter, seconds, true);
-    const [wired, bare] = [medians(wires), medians(bares)];
+    const [wired, bare] = [medians<keyof Wired>(wires), medians<keyof Line>(bares)];
     const row = (name: string, line: Line, more: readonly (number | undefined)[]) => {
       const added = (rtt: number, without: number) => (line === wired ? ((rtt - without) / 2) * 1e3 : undefined);
       return [
@@ -102,7 +102,7 @@ async function direct(enter: readonly string[], seconds: number, isOffloaded: bo
 }
 
 /** Of each figure by itself. */
-function medians<T extends Line>(all: readonly T[]): T {
-  const keys = Object.keys(all[0]!) as (keyof T)[];
-  return Object.fromEntries(keys.map((key) => [key, median(all.map((each) => each[key] as number))])) as T;
+function medians<Key extends string>(all: readonly Readonly<Record<Key, number>>[]): Record<Key, number> {
+  const keys = Object.keys(all[0]!) as Key[];
+  return Object.fromEntries(keys.map((key) => [key, median(all.map((each) => each[key]))])) as Record<Key, number>;
 }

@@ -6,7 +6,7 @@ import type { Capture } from "../experiment.ts";
 import type { Seen } from "../wire/index.ts";
 import { KeyLog } from "./keys.ts";
 import type { Flow, Ladder, Layer, LayerName, Rung, RungKind, RungNote } from "./ladder.ts";
-import { labelsIn, measure, type Part, size } from "./parts.ts";
+import { labelsIn, measure, type Part, partsIn, size } from "./parts.ts";
 import { QuicFlow, type ReadQuicPacket } from "./quic-flow.ts";
 import type { Segment } from "./segments.ts";
 import { type Conversation, conversationsOf, offsetOf } from "./streams.ts";
@@ -120,13 +120,13 @@ class Reader {
     const isBare = parts.length === 1 && parts[0]!.layer === "data";
     const named = tcp.payload.length > 0 ? labelsIn(parts, from, to) : [];
     const labels = isBare && named.length > 0 ? [`data ${size(tcp.payload.length)}`] : named;
-    if (here(parts, from, to).some(({ isEarly }) => isEarly)) notes.push("early data");
+    if (partsIn(parts, from, to).some(({ isEarly }) => isEarly)) notes.push("early data");
     const what = collapsed(labels);
     const said = tcpText(segment, what !== "");
     return {
       flow: this.#flow("TCP", opener, other),
       label: (tcp.flags.syn ? [said, what] : [what, said]).filter(Boolean).join(", "),
-      kind: kindOf(segment, here(parts, from, to)),
+      kind: kindOf(segment, partsIn(parts, from, to)),
       layers: [...below, own, ...above(measured, what)].filter(({ bytes }) => bytes > 0 || ip.payload.length === 0),
       notes,
     };
@@ -221,10 +221,6 @@ function above(measured: ReadonlyMap<LayerName, number>, what: string): Layer[] 
     const bytes = measured.get(name);
     return bytes === undefined ? [] : [layer(name, bytes, name === "data" ? size(bytes) : what)];
   });
-}
-
-function here(parts: readonly Part[], from: number, to: number): Part[] {
-  return parts.filter((part) => part.from < to && part.to > from);
 }
 
 function kindOf({ tcp }: Segment, parts: readonly Part[]): RungKind {

@@ -179,15 +179,30 @@ function part(layer: LayerName, from: number, to: number, label: string, head: n
 
 const start = (bytes: Uint8Array) => latin1(bytes.subarray(0, 2_048));
 
+/** Those that have bytes in a piece of the stream. */
+export function partsIn(parts: readonly Part[], from: number, to: number): Part[] {
+  // They follow each other: a long stream has many, and is asked for each of its packets.
+  let [low, high] = [0, parts.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (parts[middle]!.to <= from) low = middle + 1;
+    else high = middle;
+  }
+  const found: Part[] = [];
+  for (let index = low; index < parts.length && parts[index]!.from < to; index++) {
+    if (parts[index]!.to > from) found.push(parts[index]!);
+  }
+  return to > from ? found : [];
+}
+
 /** Bytes of each layer in the piece of a stream from `from` to `to`. */
 export function measure(parts: readonly Part[], from: number, to: number, into: Map<LayerName, number>): void {
   const add = (layer: LayerName, bytes: number) => {
     if (bytes > 0) into.set(layer, (into.get(layer) ?? 0) + bytes);
   };
   let covered = 0;
-  for (const each of parts) {
+  for (const each of partsIn(parts, from, to)) {
     const [a, b] = [Math.max(from, each.from), Math.min(to, each.to)];
-    if (b <= a) continue;
     covered += b - a;
     const [begin, end] = [each.from + each.head, each.to - each.tail];
     const [x, y] = [Math.max(a, begin), Math.min(b, end)];
@@ -205,8 +220,7 @@ export function measure(parts: readonly Part[], from: number, to: number, into: 
 export function labelsIn(parts: readonly Part[], from: number, to: number): string[] {
   const labels: string[] = [];
   let before: Part | undefined;
-  for (const each of parts) {
-    if (each.to <= from || each.from >= to) continue;
+  for (const each of partsIn(parts, from, to)) {
     if (each.from < from) {
       before = each;
       continue;

@@ -44,7 +44,7 @@ export function offsetOf({ sequence, tcp }: Segment): number {
 
 class Stream {
   readonly #whole = new Reassembly();
-  readonly #pieces: { readonly from: number; readonly to: number; readonly at: number }[] = [];
+  readonly #pieces: { readonly to: number; readonly at: number }[] = [];
 
   get bytes(): Uint8Array {
     return this.#whole.bytes;
@@ -56,12 +56,20 @@ class Stream {
     // Keep-alives are a byte before the stream; so large an offset is one of them, or no stream of a laboratory.
     if (payload.length === 0 || from < 0 || from > 2 ** 31) return;
     this.#whole.add(from, payload);
-    this.#pieces.push({ from, to: from + payload.length, at: segment.seen.at });
+    // Only what is new: so they are in order, and the first time counts.
+    const before = this.#pieces.at(-1)?.to ?? 0;
+    const to = from + payload.length;
+    if (to > before) this.#pieces.push({ to, at: segment.seen.at });
   }
 
   /** When the byte there was first sent. */
   timeOf(offset: number): number {
-    const first = this.#pieces.find(({ from, to }) => offset >= from && offset < to);
-    return first?.at ?? Number.POSITIVE_INFINITY;
+    let [low, high] = [0, this.#pieces.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.#pieces[middle]!.to <= offset) low = middle + 1;
+      else high = middle;
+    }
+    return this.#pieces[low]?.at ?? Number.POSITIVE_INFINITY;
   }
 }

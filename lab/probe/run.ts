@@ -172,14 +172,18 @@ export class Run {
     }
     if (this.speaks === "nothing") return;
     await this.#adds(versions(setting));
+    const isH1 = this.findings.get("h1")!.isPresent;
     for (const version of ["1.2", "1.3"] as const) {
       const seen = this.findings.get(`tls${version}`)!;
       const name = `tls${version}-resumption` as const;
-      await this.#adds(seen.isPresent ? resumption(setting, version) : Promise.resolve(absent(name, seen.reason!)));
+      await this.#adds(
+        seen.isPresent ? resumption(setting, version, isH1) : Promise.resolve(absent(name, seen.reason!)),
+      );
     }
     const seen = this.findings.get("tls1.3")!;
     if (!seen.isPresent) this.#add(absent("0rtt-tcp", seen.reason!));
     else if (why?.code === "certificate") this.#add(unspoken("0rtt-tcp", "", why));
+    else if (!isH1) this.#add(notTried("0rtt-tcp", "it is tried with HTTP/1.1, which is not spoken"));
     else await this.#adds(earlyData(setting));
   }
 

@@ -94,7 +94,11 @@ function postQuantum({ finding, clear }: Handshake): Finding {
  */
 export async function resumption(setting: Setting, version: "1.2" | "1.3", isH1: boolean): Promise<Finding> {
   const name = `tls${version}-resumption` as const;
-  const tls = { minVersion: `TLSv${version}`, maxVersion: `TLSv${version}`, ALPNProtocols: isH1 ? ["http/1.1"] : ALPN } as const;
+  const tls = {
+    minVersion: `TLSv${version}`,
+    maxVersion: `TLSv${version}`,
+    ALPNProtocols: isH1 ? ["http/1.1"] : ALPN,
+  } as const;
   try {
     const session = await sessionOf(setting, tls, isH1);
     if (!session) return absent(name, { code: "not_offered" }, "no ticket came");
@@ -121,8 +125,8 @@ type Offer = {
 };
 
 /** Tickets of TLS 1.3 come after the handshake (RFC 8446 §4.6.1), of some servers with the first answer. */
-async function sessionOf(setting: Setting, tls: Readonly<Omit<Offer, "ALPNProtocols">>): Promise<Buffer | undefined> {
-  const line = await Line.open(setting, { tls: { ...tls, ALPNProtocols: ["http/1.1"] }, isForLooking: true });
+async function sessionOf(setting: Setting, tls: Offer, isH1: boolean): Promise<Buffer | undefined> {
+  const line = await Line.open(setting, { tls, isForLooking: true });
   const sessions: Buffer[] = [];
   const came = Promise.withResolvers<void>();
   line.tls!.on("session", (session: Buffer) => {
@@ -131,10 +135,8 @@ async function sessionOf(setting: Setting, tls: Readonly<Omit<Offer, "ALPNProtoc
   });
   try {
     if (tls.minVersion === "TLSv1.3") {
-      // A request only where it may go: else tickets that come by themselves have to do.
-      if (setting.isInsecure || certificatesOf(setting, line.tls!).fault === undefined) {
-        await new Http1(line).ask({ what: "a ticket" }).catch(() => undefined);
-      } else line.stream.resume();
+      if (isH1) await new Http1(line).ask({ what: "a ticket" }).catch(() => undefined);
+      else line.stream.resume();
       await setting.within(came.promise, Math.min(line.deadline, performance.now() + 300)).catch(() => undefined);
       return sessions.at(-1);
     }
