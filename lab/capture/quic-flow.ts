@@ -23,7 +23,7 @@ import {
 } from "../../src/wire/packet/tls-hello.ts";
 import { initialKeys, type KeyLog, type Keys, openPacket, quicKeys } from "./keys.ts";
 import { size, summary } from "./parts.ts";
-import { messageText } from "./tls-parts.ts";
+import { messageText } from "./tls-text.ts";
 
 export type QuicSide = "client" | "server";
 

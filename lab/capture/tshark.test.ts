@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -34,15 +34,17 @@ setDefaultTimeout(60_000);
 
 /** What our readers say about a capture is what tshark says about its file, packet by packet or message by message. */
 describe.skipIf(!hasNetwork("what tshark reads") || missing.length > 0)("as tshark reads it:", () => {
-  const directory = mkdtempSync(join(tmpdir(), "backtalk-tshark-"));
+  let directory: string;
   let captures: ReadonlyMap<CaptureName, Capture>;
 
   beforeAll(async () => {
+    directory = mkdtempSync(join(tmpdir(), "backtalk-tshark-"));
     const pem = await developmentCertificate({ names: ["server"], directory });
     await using net = await makeNetwork({ ...CONDITIONS, rttMs: 10 }, { echoes: 0 });
     captures = await recordAll(net, pem, directory, () => {});
-    return () => rmSync(directory, { recursive: true });
   }, 60_000);
+
+  afterAll(() => rmSync(directory, { recursive: true }));
 
   /** Rows of fields, those of one side when it is told, without what was dropped. */
   const tshark = async (name: CaptureName, fields: readonly string[], filter = ""): Promise<string[][]> => {

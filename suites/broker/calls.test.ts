@@ -145,6 +145,33 @@ else {
     }
 
     test(
+      "runs once as a `call` of backtalk.v1 without a key too",
+      () =>
+        withSite(async (site, [client]) => {
+          const frame = { type: "call", id: 1, method: "shop/once", input: { name: "framed", ms: 60_000 } };
+          await client.send(
+            {
+              exchange: `${site.prefix}.calls`,
+              routingKey: "shop.once",
+              type: "backtalk.v1",
+              replyTo: client.queue,
+              correlationId: "1",
+              contentType: "application/vnd.backtalk.v1+json",
+            },
+            JSON.stringify(frame),
+          );
+          await until(() => site.count("once framed") === 1, "the effect");
+          await site.killServer();
+          await site.serve();
+          const faults = () => client.got.map(({ body }) => String(body)).filter((body) => body.includes('"fault"'));
+          await until(() => faults().length > 0, "the answer", 20);
+          expect(JSON.parse(faults()[0]!)).toMatchObject({ id: 1, fault: { code: "unavailable", retryable: false } });
+          expect(site.count("once framed")).toBe(1);
+        }),
+      60_000,
+    );
+
+    test(
       "does not swallow another that is the same in name",
       () =>
         withSite(async (site, [client]) => {

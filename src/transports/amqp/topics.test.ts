@@ -112,6 +112,19 @@ else {
       await server.stop();
     });
 
+    test("messages of one conversation are each an event", async () => {
+      const server = await shopServer(broker.url, { topics: "*" });
+      const clients = [await stranger(broker.url), await stranger(broker.url)];
+      for (const client of clients) {
+        const to = { exchange: `${server.prefix}.topics`, routingKey: "notes", replyTo: client.queue };
+        for (let n = 0; n < 2; n++) await client.send({ ...to, correlationId: "1" }, '{"text":"talk"}');
+      }
+      await until(async () => (await texts(server)).length === 4, "all four");
+      expect(await texts(server)).toEqual(["talk", "talk", "talk", "talk"]);
+      for (const client of clients) client.close();
+      await server.stop();
+    });
+
     test("nothing goes round: not by one server, and not by two that share an exchange", async () => {
       const one = await shopServer(broker.url, { topics: "*" });
       const two = await shopServer(broker.url, { topics: "*", prefix: one.prefix });
