@@ -31,7 +31,7 @@ function addTopic(parts: Parts, prefix: string, name: string, topic: Topic): voi
   });
   parts.message(into, topic.event, "input", {
     title: `An event for ${name}`,
-    headers: headers({ ...CREDENTIALS, "idempotency-key": "Publish once; else message_id, else correlation_id" }),
+    headers: headers({ ...CREDENTIALS, "idempotency-key": "Publish once; else message_id" }),
   });
   const exchange = { name: `${prefix}.topics`, type: "topic", durable: true, autoDelete: false };
   parts.channel(channel, [out, into], {
@@ -60,7 +60,7 @@ function addCalls(parts: Parts, prefix: string, service: string, methods: readon
     parts.message(inputs[index]!, method.input, "input", {
       title: `A call of ${address}`,
       description: "A method with many inputs takes an array of them.",
-      headers: headers({ ...CREDENTIALS, "idempotency-key": "Else message_id, else correlation_id" }),
+      headers: headers({ ...CREDENTIALS, "idempotency-key": "Else message_id, else correlation_id with a reply queue that the broker has named" }),
       bindings: { amqp: { messageType: address.replace("/", "."), ...VERSION } },
     });
     parts.message(outputs[index]!, method.output, "output", {
