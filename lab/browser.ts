@@ -1,9 +1,9 @@
 /** A headless Chromium on a host of the wire, which opens one page and is ended. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { spkiHash } from "../src/net/certificate.ts";
 import type { Host } from "./wire/index.ts";
+import { scratch } from "./wire/scratch.ts";
 
 const NAMES = ["chromium", "chromium-browser", "google-chrome"];
 
@@ -18,6 +18,8 @@ export function chromiumPath(): string | undefined {
 
 export interface Browser extends AsyncDisposable {
   readonly version: string;
+  /** The secrets of its TLS and QUIC connections so far, as lines of NSS; empty when it had none. */
+  keyLog(): string;
 }
 
 /** @throws Error when there is none */
@@ -28,7 +30,8 @@ export async function openPage(
 ): Promise<Browser> {
   const path = chromiumPath();
   if (path === undefined) throw new Error("Chromium is not installed: install chromium and try again");
-  const profile = mkdtempSync(join(tmpdir(), "backtalk-browser-"));
+  const profile = scratch("browser");
+  const keys = join(profile.path, "keys.log");
   const version = await new Response(
     Bun.spawn([path, "--version"], { stdout: "pipe", stderr: "ignore" }).stdout,
   ).text();
@@ -47,27 +50,26 @@ export async function openPage(
       "--disable-sync",
       "--disable-default-apps",
       "--disable-features=OptimizationHints,MediaRouter",
-      `--user-data-dir=${profile}`,
+      `--user-data-dir=${profile.path}`,
       ...spki,
       ...(options.args ?? []),
       url,
     ]),
-    { stdin: "ignore", stdout: "ignore", stderr: "ignore" },
+    // What it leaves among the temporary files goes with the profile.
+    {
+      env: { ...process.env, TMPDIR: profile.path, SSLKEYLOGFILE: keys },
+      stdin: "ignore",
+      stdout: "ignore",
+      stderr: "ignore",
+    },
   );
   return {
     version: version.trim(),
+    keyLog: () => (existsSync(keys) ? readFileSync(keys, "utf8") : ""),
     async [Symbol.asyncDispose]() {
       child.kill("SIGKILL");
       await child.exited;
-      // Its helpers write until they notice.
-      for (let tries = 0; tries < 50; tries++) {
-        try {
-          rmSync(profile, { recursive: true, force: true });
-          return;
-        } catch {
-          await Bun.sleep(20);
-        }
-      }
+      profile[Symbol.dispose]();
     },
   };
 }

@@ -51,14 +51,16 @@ process.exit(0);
 
 async function start(): Promise<void> {
   const args = readArgs(spec, process.argv.slice(2));
+  // As with `serve`: when one port was asked for, the other one gives way.
+  const isAsked = (name: string) => args.has(name) || !(args.has("port") || args.has("tls-port"));
   const store = await openStore(args.text("store") ?? `sqlite:${join(directory, "studio.sqlite")}`, "full");
   const certificate = await developmentCertificate({ directory });
   const running = await startServer({
     services: [studio],
     store,
     hostname,
-    plain: { port: args.number("port") ?? 4400, isAsked: true },
-    tls: { port: args.number("tls-port") ?? 4443, isAsked: true, ...certificate },
+    plain: { port: args.number("port") ?? 4400, isAsked: isAsked("port") },
+    tls: { port: args.number("tls-port") ?? 4443, isAsked: isAsked("tls-port"), ...certificate },
     logger: logger("defects", !screen.canDraw, (line) => screen.note(line)),
     version: packageJson.version,
     parts: partsOf({ args, hostname, file: join(root, "examples/studio/service.ts"), certificate, screen, store }),
@@ -67,9 +69,7 @@ async function start(): Promise<void> {
   // The table of addresses comes with what was measured.
   const lines = banner(about, screen.style);
   await screen.printAll(lines.slice(0, lines.indexOf("") + 1));
-  await screen.print(
-    "Calling over each transport: a thumbnail twice (over UDP a number), then 6 events, 20 ms apart ...",
-  );
+  await screen.print("Over each transport: a thumbnail twice (UDP: a number), 6 events 20 ms apart ...");
   await screen.print("");
   const rows: string[][] = [];
   for (const via of VIAS) rows.push(...(await measured(via, running)));
@@ -83,6 +83,7 @@ async function start(): Promise<void> {
     `  ./backtalk call ${url} studio.tell '{"prompt":"a fox"}' --via websocket`,
     `  grpcurl -plaintext ${urlOf("grpc", running)?.replace("grpc://", "") ?? "localhost:4450"} list`,
     `  curl -N -H 'accept: text/event-stream' -d '{"from":5}' http://${url}/studio/countdown`,
+    `  a page to try its methods: http://${url}/docs`,
     "Ctrl-C stops it.",
   ]);
   await aborted(interrupt.signal);

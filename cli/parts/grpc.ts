@@ -56,7 +56,7 @@ function part({ args, file, hostname, certificate, screen }: PartContext): Part 
         await stop(open, 0);
         throw thrown;
       }
-      grpcUrl = open[0]!.url;
+      grpcUrl = open[0]!.url.replace(/^http/, "grpc");
       const web = (via: string): Address[] => listeners.map(({ url }) => ({ via, url }));
       return {
         addresses: [

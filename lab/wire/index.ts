@@ -10,8 +10,7 @@
  * const server = await net.hosts["server"]!.start(new URL("./server.ts", import.meta.url));
  * ```
  */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { entrance } from "./availability.ts";
@@ -19,6 +18,7 @@ import type { Command, WireStats } from "./daemon.ts";
 import { Lines } from "./lines.ts";
 import { Program } from "./program.ts";
 import { decodeSeen, type Seen } from "./record.ts";
+import { scratch } from "./scratch.ts";
 import { attach, type HostSpec, type WireOptions } from "./spec.ts";
 
 export { type Availability, availability } from "./availability.ts";
@@ -69,16 +69,21 @@ export interface Wire extends AsyncDisposable {
 export async function wire(options: WireOptions): Promise<Wire> {
   const attached = attach(options.hosts);
   const { enter, join: joinHost } = await entrance();
+  const folder = scratch("wire");
   const daemon = Bun.spawn([...enter, process.execPath, fileURLToPath(new URL("./daemon.ts", import.meta.url))], {
+    env: { ...process.env, TMPDIR: folder.path },
     stdin: "pipe",
     stdout: "pipe",
     stderr: "inherit",
   });
   const lines = new Lines(daemon);
   lines.send(options);
-  const { pid, holders } = (await lines.first()) as { pid: number; holders: number[] };
+  const first = await lines.first().catch((thrown) => {
+    folder[Symbol.dispose]();
+    throw thrown;
+  });
+  const { pid, holders } = first as { pid: number; holders: number[] };
   const programs = new Set<Program>();
-  const directory = mkdtempSync(join(tmpdir(), "backtalk-wire-"));
   let files = 0;
   const ask = (command: Command) => lines.ask(command);
   const hosts = attached.map(({ name, address, spec }, index): Host => {
@@ -106,13 +111,13 @@ export async function wire(options: WireOptions): Promise<Wire> {
     await Promise.all([...programs].map((program) => program.stop()));
     daemon.stdin.end();
     await daemon.exited;
-    rmSync(directory, { recursive: true, force: true });
+    folder[Symbol.dispose]();
   };
   return {
     pid,
     hosts: Object.fromEntries(hosts.map((host) => [host.name, host])),
     async capture({ keep = false } = {}) {
-      const file = join(directory, String(files++));
+      const file = join(folder.path, String(files++));
       await ask({ do: "capture", file, keep });
       const seen = decodeSeen(readFileSync(file));
       rmSync(file);

@@ -60,7 +60,10 @@ function addCalls(parts: Parts, prefix: string, service: string, methods: readon
     parts.message(inputs[index]!, method.input, "input", {
       title: `A call of ${address}`,
       description: "A method with many inputs takes an array of them.",
-      headers: headers({ ...CREDENTIALS, "idempotency-key": "Else message_id, else correlation_id with a reply queue that the broker has named" }),
+      headers: headers({
+        ...CREDENTIALS,
+        "idempotency-key": "Else message_id, else correlation_id with a reply queue that the broker has named",
+      }),
       bindings: { amqp: { messageType: address.replace("/", "."), ...VERSION } },
     });
     parts.message(outputs[index]!, method.output, "output", {

@@ -65,19 +65,24 @@ export function uploads({ directory, everyMs = 30_000, now, onError = () => {} }
       const uploads = store;
       await uploads.ready();
       const serving = { host, uploads, takers, onError };
+      let soon: ReturnType<typeof setTimeout> | undefined;
+      // A client that asks how far it came holds its upload for a moment.
+      const due = async () => {
+        if ((await callDue(serving, closing)) || closing()) return;
+        clearTimeout(soon);
+        soon = setTimeout(() => void due().catch(onError), SOON_MS);
+        soon.unref?.();
+      };
       await goOn(serving, closing);
-      const timer = setInterval(() => {
-        uploads
-          .sweep()
-          .then(() => callDue(serving, closing))
-          .catch(onError);
-      }, everyMs);
+      await due();
+      const timer = setInterval(() => void uploads.sweep().then(due).catch(onError), everyMs);
       timer.unref?.();
       return {
         addresses: [],
         async stop() {
           isClosing = true;
           clearInterval(timer);
+          clearTimeout(soon);
           await uploads.close();
           if (temporary !== undefined) rmSync(temporary, { recursive: true, force: true });
         },
@@ -99,15 +104,21 @@ async function goOn(serving: Serving, isClosing: () => boolean): Promise<void> {
       onError(thrown);
     }
   }
-  await callDue(serving, isClosing);
 }
 
-/** Makes the calls of uploads that are complete: the server ended before it could, or had no room for the call. */
-async function callDue(serving: Serving, isClosing: () => boolean): Promise<void> {
+const SOON_MS = 250;
+
+/**
+ * Makes the calls of uploads that are complete: the server ended before it could, or had no room for the call.
+ * Returns whether that is all: not when somebody holds an upload that has all its bytes.
+ */
+async function callDue(serving: Serving, isClosing: () => boolean): Promise<boolean> {
   const { uploads, takers, onError } = serving;
+  let isAll = true;
   for (const entry of uploads.entries()) {
     const { record } = entry;
     if (!record.target || record.isOneShot || record.call !== undefined || entry.finishing > 0 || isClosing()) continue;
+    if (!entry.isComplete && entry.isFull && entry.isClaimed) isAll = false;
     if (!entry.isComplete && !(entry.isFull && !entry.isClaimed)) continue;
     const options = takers.get(record.target.method)?.uploads[record.target.member];
     try {
@@ -117,6 +128,7 @@ async function callDue(serving: Serving, isClosing: () => boolean): Promise<void
       onError(thrown);
     }
   }
+  return isAll;
 }
 
 async function attach({ host, uploads }: Serving, entry: Entry, id: string, isClosing: () => boolean): Promise<void> {

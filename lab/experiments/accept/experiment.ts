@@ -123,7 +123,7 @@ function admission(name: string, backlog: number, tried: Tried): Finding {
     values: { tried: tried.count, admitted: answered.size, overflows: last?.overflows ?? 0 },
     expected: `${backlog + 1} admitted`,
     verdict: answered.size === backlog + 1 ? "ok" : "failed",
-    why: `${answered.size} SYNs were answered, the others silently dropped; the kernel says ${last?.queued} of ${last?.limit} in the queue`,
+    why: `${answered.size} ${answered.size === 1 ? "SYN was" : "SYNs were"} answered, the others silently dropped; the kernel says ${last?.queued} of ${last?.limit} in the queue`,
     source: "listen(2); Linux sk_acceptq_is_full: the queue is full when it has more than the backlog",
     explain:
       "A connection that the program has not yet accepted waits in the accept queue. Linux compares with >, so a backlog of b admits b + 1. When the queue is full, a further SYN is not refused but ignored: the client believes that it was lost, and tries again.",

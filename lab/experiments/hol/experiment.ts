@@ -1,11 +1,9 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { developmentCertificate } from "../../../src/net/certificate.ts";
 import { connectionsOf } from "../../capture/segments.ts";
 import { type Conditions, clientLink } from "../../conditions.ts";
 import type { Capture, Experiment, Finding, Lab, Network } from "../../experiment.ts";
 import { median, quantile } from "../../units.ts";
+import { scratch } from "../../wire/scratch.ts";
 import { type Arrivals, stalls } from "./stalls.ts";
 
 export const STREAMS = { bytes: 600, every: 20 } as const;
@@ -65,81 +63,78 @@ export const hol: Experiment = {
   variants: { streams: "the streams alone, without the pages" },
   overLoopback: false,
   async run(lab) {
-    const directory = mkdtempSync(join(tmpdir(), "backtalk-hol-"));
-    try {
-      const { cert, key } = await developmentCertificate({ directory });
-      const findings: Finding[] = [];
-      const captures: Capture[] = [];
-      const series: { name: string; points: (readonly [number, number])[] }[] = [];
-      let check: Network["check"];
-      // Side by side, each on a network of its own: little is sent.
-      const streamed = await Promise.all(WAYS.map((way) => streamWay(lab, way, { cert, key })));
-      for (const [index, way] of WAYS.entries()) {
-        const { stalled, losses, connections, capture, refusal } = streamed[index]!;
-        check ??= streamed[index]!.check;
-        const middle = median(stalled);
-        findings.push({
-          name: way.name,
-          values: { stalled, most: Math.max(...stalled), of: way.streams, losses, page: "" },
-          expected: way.expected,
-          verdict: refusal || stalled.length < 5 ? "refused" : way.isRight(middle) ? "ok" : "failed",
-          why:
-            refusal ??
-            (stalled.length < 5
-              ? `only ${stalled.length} losses stood alone: too few to judge`
-              : `${connections} connections; ${stalled.length} of ${losses} losses stood alone, and stopped ${middle} of ${way.streams} streams (median)`),
-          source: way.source,
-          explain: way.explain,
-          capture: way.name,
-        });
-        captures.push(capture);
-        series.push({ name: way.name, points: stalled.map((count) => [index, count] as const) });
-      }
-      lab.progress(`pages of ${OBJECTS} objects`);
-      const pages = lab.variant === "streams" ? [] : await pagesOf(lab, { cert, key });
-      for (const [index, times] of pages.entries()) {
-        const way = WAYS[index]!;
-        findings.push({
-          name: `page, ${way.name.replace(", six connections", "")}`,
-          values: { stalled: "", most: "", of: "", losses: "", page: times },
-          verdict: "none",
-          why: `${OBJECTS} objects of 20 kB: ${quantile(times, 0).toFixed(0)} to ${quantile(times, 1).toFixed(0)} ms over ${times.length} seeds`,
-          explain:
-            "The time of a whole page under loss has no reliable winner: it depends on where the losses fall, and the versions trade places from seed to seed (arXiv 2310.09423). Look at the spread, not at one run.",
-        });
-      }
-      return {
-        columns: [
-          {
-            key: "stalled",
-            title: "stalled",
-            unit: "count",
-            what: "streams that one lost packet stopped, the median over losses that stand alone",
-          },
-          { key: "most", title: "most", unit: "count" },
-          { key: "of", title: "of", unit: "count" },
-          { key: "losses", title: "losses", unit: "count", what: "packets with data from the server" },
-          { key: "page", title: "page", unit: "ms", what: `until ${OBJECTS} objects of 20 kB have come` },
-        ],
-        findings,
-        check,
-        captures,
-        plots: [
-          {
-            title: "streams that stood still for each loss",
-            kind: "dots",
-            x: { title: "version" },
-            y: { title: "streams" },
-            series,
-          },
-        ],
-        notes: [
-          `Each stream says ${STREAMS.bytes} bytes every ${STREAMS.every} ms. Seeds ${lab.conditions.seed} to ${lab.conditions.seed + lab.conditions.runs - 1}; losses are of the server's packets only.`,
-        ],
-      };
-    } finally {
-      rmSync(directory, { recursive: true, force: true });
+    using folder = scratch("hol");
+    const directory = folder.path;
+    const { cert, key } = await developmentCertificate({ directory });
+    const findings: Finding[] = [];
+    const captures: Capture[] = [];
+    const series: { name: string; points: (readonly [number, number])[] }[] = [];
+    let check: Network["check"];
+    // Side by side, each on a network of its own: little is sent.
+    const streamed = await Promise.all(WAYS.map((way) => streamWay(lab, way, { cert, key })));
+    for (const [index, way] of WAYS.entries()) {
+      const { stalled, losses, connections, capture, refusal } = streamed[index]!;
+      check ??= streamed[index]!.check;
+      const middle = median(stalled);
+      findings.push({
+        name: way.name,
+        values: { stalled, most: Math.max(...stalled), of: way.streams, losses, page: "" },
+        expected: way.expected,
+        verdict: refusal || stalled.length < 5 ? "refused" : way.isRight(middle) ? "ok" : "failed",
+        why:
+          refusal ??
+          (stalled.length < 5
+            ? `only ${stalled.length} losses stood alone: too few to judge`
+            : `${connections} ${connections === 1 ? "connection" : "connections"}; ${stalled.length} of ${losses} losses stood alone, and stopped ${middle} of ${way.streams} streams (median)`),
+        source: way.source,
+        explain: way.explain,
+        capture: way.name,
+      });
+      captures.push(capture);
+      series.push({ name: way.name, points: stalled.map((count) => [index, count] as const) });
     }
+    lab.progress(`pages of ${OBJECTS} objects`);
+    const pages = lab.variant === "streams" ? [] : await pagesOf(lab, { cert, key });
+    for (const [index, times] of pages.entries()) {
+      const way = WAYS[index]!;
+      findings.push({
+        name: `page, ${way.name.replace(", six connections", "")}`,
+        values: { stalled: "", most: "", of: "", losses: "", page: times },
+        verdict: "none",
+        why: `${OBJECTS} objects of 20 kB: ${quantile(times, 0).toFixed(0)} to ${quantile(times, 1).toFixed(0)} ms over ${times.length} seeds`,
+        explain:
+          "The time of a whole page under loss has no reliable winner: it depends on where the losses fall, and the versions trade places from seed to seed (arXiv 2310.09423). Look at the spread, not at one run.",
+      });
+    }
+    return {
+      columns: [
+        {
+          key: "stalled",
+          title: "stalled",
+          unit: "count",
+          what: "streams that one lost packet stopped, the median over losses that stand alone",
+        },
+        { key: "most", title: "most", unit: "count" },
+        { key: "of", title: "of", unit: "count" },
+        { key: "losses", title: "losses", unit: "count", what: "packets with data from the server" },
+        { key: "page", title: "page", unit: "ms", what: `until ${OBJECTS} objects of 20 kB have come` },
+      ],
+      findings,
+      check,
+      captures,
+      plots: [
+        {
+          title: "streams that stood still for each loss",
+          kind: "dots",
+          x: { title: "version" },
+          y: { title: "streams" },
+          series,
+        },
+      ],
+      notes: [
+        `Each stream says ${STREAMS.bytes} bytes every ${STREAMS.every} ms. Seeds ${lab.conditions.seed} to ${lab.conditions.seed + lab.conditions.runs - 1}; losses are of the server's packets only.`,
+      ],
+    };
   },
 };
 

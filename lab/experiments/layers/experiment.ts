@@ -1,11 +1,9 @@
 import { X509Certificate } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { developmentCertificate } from "../../../src/net/certificate.ts";
 import { bytesByLayer } from "../../capture/bytes.ts";
 import type { Ladder, LayerName, Rung } from "../../capture/ladder.ts";
 import type { Capture, Column, Experiment, Finding, Lab, Network } from "../../experiment.ts";
+import { scratch } from "../../wire/scratch.ts";
 import { CASES, type CaptureName } from "./cases.ts";
 import { recordAll } from "./record.ts";
 import { type Told, tell } from "./told.ts";
@@ -57,12 +55,8 @@ export const layers: Experiment = {
     for (const program of ["curl", "openssl"]) {
       if (Bun.which(program) === null) throw new Error(`${program} is not installed: install it and try again`);
     }
-    const directory = mkdtempSync(join(tmpdir(), "backtalk-layers-"));
-    try {
-      return await runIn(lab, directory);
-    } finally {
-      rmSync(directory, { recursive: true, force: true });
-    }
+    using folder = scratch("layers");
+    return await runIn(lab, folder.path);
   },
 };
 

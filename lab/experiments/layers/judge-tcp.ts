@@ -130,7 +130,7 @@ export function judgeUdp({ ladder }: Told): Judgement {
   const isRight = packets.length === 2 && ladder.rungs.length === 2 && header === 8;
   return {
     isRight,
-    why: `${packets.length} datagrams of ${packets.map(({ bytes }) => bytes).join(" and ")} bytes: no opening, no acknowledgement, no close; a header of ${header} bytes`,
+    why: `${packets.length} datagrams in packets of ${packets.map(({ bytes }) => bytes).join(" and ")} bytes: no opening, no acknowledgement, no close; a header of ${header} bytes`,
   };
 }
 

@@ -1,8 +1,6 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { developmentCertificate } from "../../../src/net/certificate.ts";
 import type { Experiment, Lab, Network } from "../../experiment.ts";
+import { scratch } from "../../wire/scratch.ts";
 import type { Came } from "./client.ts";
 import type { Circumstances } from "./judge.ts";
 import { ofPort } from "./measure.ts";
@@ -32,9 +30,9 @@ export function patternsOf({ ways = WAYS, rates = RATES, idleMs = 18_000 }: Patt
     async run(lab) {
       const isTls = lab.variant === "tls";
       const net = await lab.network!();
-      const directory = isTls ? mkdtempSync(join(tmpdir(), "backtalk-patterns-")) : undefined;
+      using folder = isTls ? scratch("patterns") : undefined;
       try {
-        const tls = directory === undefined ? null : await developmentCertificate({ directory });
+        const tls = folder === undefined ? null : await developmentCertificate({ directory: folder.path });
         const pem = tls && { cert: tls.cert, key: tls.key };
         const counted = rates.map((rate) => ({ ...rate, events: rate.events * lab.conditions.runs }));
         const { flows, circumstances } = await follow(lab, net, { ways, rates: counted, idleMs, pem });
@@ -42,7 +40,6 @@ export function patternsOf({ ways = WAYS, rates = RATES, idleMs = 18_000 }: Patt
         return report({ flows, circumstances, hosts, check: net.check, rates: counted, ways });
       } finally {
         await net.stop();
-        if (directory !== undefined) rmSync(directory, { recursive: true, force: true });
       }
     },
   };

@@ -1,12 +1,10 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { developmentCertificate } from "../../../src/net/certificate.ts";
 import { PROTOCOL, readIp, readTcp, readUdp } from "../../../src/wire/packet/ip.ts";
 import { chromiumPath, openPage } from "../../browser.ts";
 import type { Capture, Experiment, Finding } from "../../experiment.ts";
 import type { Seen } from "../../wire/index.ts";
 import { LINK_BYTES } from "../../wire/router.ts";
+import { scratch } from "../../wire/scratch.ts";
 
 /** What the page reports. */
 export interface Report {
@@ -17,6 +15,7 @@ export interface Report {
   readonly connectMs: number;
   /** When the server was asked for the page, in nanoseconds. */
   readonly pageAt: number;
+  readonly reportAt: number;
 }
 
 const HELD = 7;
@@ -31,6 +30,7 @@ interface Way {
   /** Whether the plain request has to wait for a held one. */
   readonly waits: boolean;
   readonly tcp: number;
+  readonly quic: number;
   readonly source: string;
   readonly explain: string;
 }
@@ -44,6 +44,7 @@ const WAYS: readonly Way[] = [
     expected: "six connections, the plain request waits",
     waits: true,
     tcp: 6,
+    quic: 0,
     source: "RFC 9112 §9.4; Chromium: six for each host",
     explain:
       "A connection of HTTP/1.1 carries one exchange at a time, so a browser opens several, and no more than six to one host. Six held requests (long polls, event streams) take them all: the seventh and everything after it wait in the browser until one is answered. It does not show on the network, and no server can see it. An open EventSource in each of six tabs does it for good.",
@@ -56,6 +57,7 @@ const WAYS: readonly Way[] = [
     expected: "one connection, nothing waits",
     waits: false,
     tcp: 1,
+    quic: 0,
     source: "RFC 9113 §5, §5.1.2",
     explain:
       "All exchanges share one connection as streams, at most as many as the server allows (SETTINGS_MAX_CONCURRENT_STREAMS, usually 100 and more): held requests cost a stream each.",
@@ -68,6 +70,7 @@ const WAYS: readonly Way[] = [
     expected: "one connection, nothing waits",
     waits: false,
     tcp: 0,
+    quic: 1,
     source: "RFC 9114 §6.1, RFC 9000 §4.6",
     explain: "As HTTP/2, over one connection of QUIC, and a lost packet holds up only its own streams.",
   },
@@ -82,7 +85,8 @@ export const pool: Experiment = {
   overLoopback: false,
   async run({ conditions, network, progress }) {
     if (chromiumPath() === undefined) throw new Error("Chromium is not installed: install chromium and try again");
-    const directory = mkdtempSync(join(tmpdir(), "backtalk-pool-"));
+    using folder = scratch("pool");
+    const directory = folder.path;
     const net = await network!();
     try {
       const [client, server] = [net.hosts["client"]!, net.hosts["server"]!];
@@ -104,27 +108,30 @@ export const pool: Experiment = {
         await net.capture();
         const url = `${way.isTls ? "https" : "http"}://${origin}/start`;
         let report: Report;
+        let keyLog: string;
         {
           await using browser = await openPage(client, url, { ...(way.isTls && { cert }), args: way.args(origin) });
           versions.add(browser.version);
           report = await within(program.call<Report>("report"), 20_000);
+          keyLog = browser.keyLog();
         }
         const seen = await net.capture();
         await program.stop();
-        const { tcp, udp } = flowsOf(seen, port, report.pageAt - 0.75e6 * conditions.rttMs);
+        const { tcp, udp } = flowsOf(seen, port, report.pageAt - 0.75e6 * conditions.rttMs, report.reportAt);
         const hasWaited = report.plain > HELD_MS / 2;
-        const isRight = hasWaited === way.waits && report.protocol === way.protocol && tcp === way.tcp;
+        const isRight =
+          hasWaited === way.waits && report.protocol === way.protocol && tcp === way.tcp && udp === way.quic;
         findings.push({
           name: way.name,
           values: { plain: report.plain, held: Math.max(...report.heldMs), tcp, udp },
           expected: way.expected,
           verdict: isRight ? "ok" : "failed",
-          why: `${tcp} TCP connections and ${udp} of QUIC to the server; the browser says ${report.protocol}; the last held request was answered after ${(Math.max(...report.heldMs) / 1_000).toFixed(1)} s`,
+          why: `${tcp} TCP ${tcp === 1 ? "connection" : "connections"} and ${udp} of QUIC to the server; the browser says ${report.protocol}; the last held request was answered after ${(Math.max(...report.heldMs) / 1_000).toFixed(1)} s`,
           source: way.source,
           explain: way.explain,
           capture: way.name,
         });
-        captures.push({ name: way.name, hosts: [client, server], seen });
+        captures.push({ name: way.name, hosts: [client, server], seen, ...(keyLog !== "" && { keyLog }) });
       }
       return {
         columns: [
@@ -140,17 +147,24 @@ export const pool: Experiment = {
       };
     } finally {
       await net.stop();
-      rmSync(directory, { recursive: true, force: true });
     }
   },
 };
 
-/** Connections to the port on which the client sent data after that time: a browser opens some that it never uses. */
-function flowsOf(seen: readonly Seen[], port: number, after: number): { readonly tcp: number; readonly udp: number } {
+/**
+ * Connections to the port on which the client sent data between these times: a browser opens some that it never
+ * uses, and says farewell on them when it ends.
+ */
+function flowsOf(
+  seen: readonly Seen[],
+  port: number,
+  after: number,
+  until: number,
+): { readonly tcp: number; readonly udp: number } {
   const tcp = new Set<number>();
   const udp = new Set<number>();
   for (const { from, at, bytes } of seen) {
-    if (from !== 0 || at < after) continue;
+    if (from !== 0 || at < after || at > until) continue;
     const ip = readIp(bytes, LINK_BYTES);
     const segment = ip?.protocol === PROTOCOL.tcp ? readTcp(ip.payload) : undefined;
     const datagram = ip?.protocol === PROTOCOL.udp ? readUdp(ip.payload) : undefined;

@@ -15,7 +15,7 @@ test.skipIf(browser === undefined || !hasNetwork("pool"))(
     const { run, finding } = await tryOut(pool);
     expect(run.findings.findings.map(({ name, verdict, why }) => ({ name, verdict, why }))).toEqual([
       { name: "HTTP/1.1", verdict: "ok", why: expect.stringContaining("6 TCP connections and 0 of QUIC") },
-      { name: "HTTP/2", verdict: "ok", why: expect.stringContaining("1 TCP connections and 0 of QUIC") },
+      { name: "HTTP/2", verdict: "ok", why: expect.stringContaining("1 TCP connection and 0 of QUIC") },
       { name: "HTTP/3", verdict: "ok", why: expect.stringContaining("0 TCP connections and 1 of QUIC") },
     ]);
     expect(finding("HTTP/1.1").values["plain"] as number).toBeGreaterThan(1_000);

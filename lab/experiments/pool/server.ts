@@ -29,7 +29,7 @@ function page(held: number): string {
 }
 
 const now = monotonic(openLibc());
-let pageAt = 0;
+let [pageAt, reportAt] = [0, 0];
 const reported = Promise.withResolvers<Report>();
 
 function html(text: string): Response {
@@ -58,12 +58,13 @@ serveProgram({
           return new Response("held");
         }
         if (pathname !== "/report") return new Response(null, { status: 404 });
+        reportAt = now();
         reported.resolve((await request.json()) as Report);
         return new Response();
       },
     });
     return Number(new URL(listeners[0]!.url).port);
   },
-  /** With when the page was asked for, in nanoseconds. */
-  report: async () => ({ ...(await reported.promise), pageAt }),
+  /** With when the page was asked for and when it reported, in nanoseconds. */
+  report: async () => ({ ...(await reported.promise), pageAt, reportAt }),
 });

@@ -278,7 +278,7 @@ export function conclude({ name, method, protection }: Case, times: number, trie
     protection === "single-use tickets" && accepted < stories.length
       ? "the others refused: the ticket was used"
       : protection === "425 Too Early" && method !== "GET"
-        ? "425 to each, the client asked again after its handshake"
+        ? `425 to ${accepted === stories.length ? "each" : "these; the others were not taken as early data"}, the client asked again after its handshake`
         : early > 1
           ? "the handler ran on each"
           : "",

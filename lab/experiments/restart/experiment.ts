@@ -1,9 +1,7 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { type Connection, connectionsOf } from "../../capture/segments.ts";
 import type { Experiment, Finding } from "../../experiment.ts";
 import { monotonic, openLibc } from "../../wire/libc.ts";
+import { scratch } from "../../wire/scratch.ts";
 import type { Told } from "./client.ts";
 
 const PORTS = { tcp: 7_001, web: 7_002, backtalk: 7_003 } as const;
@@ -55,7 +53,8 @@ export const restart: Experiment = {
   overLoopback: false,
   async run({ network, progress }) {
     const net = await network!();
-    const directory = mkdtempSync(join(tmpdir(), "backtalk-restart-"));
+    using folder = scratch("restart");
+    const directory = folder.path;
     try {
       const [client, server] = [net.hosts["client"]!, net.hosts["server"]!];
       const now = monotonic(openLibc());
@@ -119,7 +118,6 @@ export const restart: Experiment = {
       };
     } finally {
       await net.stop();
-      rmSync(directory, { recursive: true, force: true });
     }
   },
 };
@@ -137,5 +135,5 @@ function wireOf(connections: readonly Connection[], port: number, killedAt: numb
       : "no word of its end";
   });
   const again = opened(true).length;
-  return `${mine.length - again} connections before (${[...new Set(ends)].join(", ") || "none open"}), ${again} after`;
+  return `${mine.length - again} ${mine.length - again === 1 ? "connection" : "connections"} before (${[...new Set(ends)].join(", ") || "none open"}), ${again} after`;
 }

@@ -1,10 +1,9 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { developmentCertificate } from "../../../src/net/certificate.ts";
 import { connectionsOf, type Segment } from "../../capture/segments.ts";
 import { clientLink } from "../../conditions.ts";
 import type { Capture, Experiment, Finding, Network } from "../../experiment.ts";
+import { scratch } from "../../wire/scratch.ts";
 import type { Way } from "./server.ts";
 
 const BODY = 20_000;
@@ -120,46 +119,43 @@ export const segments: Experiment = {
   overLoopback: false,
   async run({ conditions, network, progress }) {
     if (Bun.which("curl") === null) throw new Error("curl is not installed: install it and try again");
-    const directory = mkdtempSync(join(tmpdir(), "backtalk-segments-"));
+    using folder = scratch("segments");
+    const directory = folder.path;
     const pem = await developmentCertificate({ names: ["server"], directory });
     const findings: Finding[] = [];
     const captures: Capture[] = [];
     let check: Network["check"];
-    try {
-      for (const each of CASES) {
-        progress(each.name);
-        const { congestion } = conditions;
-        const client = { ...clientLink(conditions), congestion, ...(each.mtu !== undefined && { mtu: each.mtu }) };
-        const net = await network!({ hosts: { client, server: { congestion } }, echoes: check ? 0 : 50 });
-        try {
-          check ??= net.check;
-          const files = { cert: join(directory, "cert.pem"), key: join(directory, "key.pem") };
-          await Promise.all([Bun.write(files.cert, pem.cert), Bun.write(files.key, pem.key)]);
-          const { told, trace, seen } = await tryCase(net, each, files);
-          const sizes = told.segments.map(({ tcp }) => tcp.payload.length);
-          findings.push({
-            name: each.name,
-            values: {
-              writes: told.writes,
-              segments: sizes.length,
-              largest: most(sizes),
-              reads: told.reads.length,
-              curl: trace.length === 0 ? "-" : summary(trace),
-            },
-            expected: each.expected,
-            verdict: each.isRight(told) ? "ok" : "failed",
-            why: `decided by ${each.who}; MSS ${told.mss}, reads of ${summary(told.reads)}`,
-            source: each.way.isTls ? "RFC 8446 §5.1" : "RFC 9293 §3.7.1",
-            explain: each.explain,
-            capture: each.name,
-          });
-          captures.push({ name: each.name, hosts: [net.hosts["client"]!, net.hosts["server"]!], seen });
-        } finally {
-          await net.stop();
-        }
+    for (const each of CASES) {
+      progress(each.name);
+      const { congestion } = conditions;
+      const client = { ...clientLink(conditions), congestion, ...(each.mtu !== undefined && { mtu: each.mtu }) };
+      const net = await network!({ hosts: { client, server: { congestion } }, echoes: check ? 0 : 50 });
+      try {
+        check ??= net.check;
+        const files = { cert: join(directory, "cert.pem"), key: join(directory, "key.pem") };
+        await Promise.all([Bun.write(files.cert, pem.cert), Bun.write(files.key, pem.key)]);
+        const { told, trace, seen } = await tryCase(net, each, files);
+        const sizes = told.segments.map(({ tcp }) => tcp.payload.length);
+        findings.push({
+          name: each.name,
+          values: {
+            writes: told.writes,
+            segments: sizes.length,
+            largest: most(sizes),
+            reads: told.reads.length,
+            curl: trace.length === 0 ? "-" : summary(trace),
+          },
+          expected: each.expected,
+          verdict: each.isRight(told) ? "ok" : "failed",
+          why: `decided by ${each.who}; MSS ${told.mss}, reads of ${summary(told.reads)}`,
+          source: each.way.isTls ? "RFC 8446 §5.1" : "RFC 9293 §3.7.1",
+          explain: each.explain,
+          capture: each.name,
+        });
+        captures.push({ name: each.name, hosts: [net.hosts["client"]!, net.hosts["server"]!], seen });
+      } finally {
+        await net.stop();
       }
-    } finally {
-      rmSync(directory, { recursive: true, force: true });
     }
     return {
       columns: [

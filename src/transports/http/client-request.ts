@@ -206,13 +206,20 @@ export function abortFault({ reason }: AbortSignal): Fault {
     : new Fault("cancelled", "the caller stopped waiting", { cause: reason });
 }
 
+const HINT = `is the address right (http or https, and the port), ${
+  // A browser does not tell a page why.
+  "document" in globalThis
+    ? "is the server running, and does it allow this page's origin?"
+    : "and is the server running?"
+}`;
+
 /** A connection that could not be made, or broke. */
 export function broken(error: unknown, signal?: AbortSignal): Fault {
   if (error instanceof Fault) return error;
   if (signal?.aborted) return abortFault(signal);
   return new Fault("unavailable", "the connection to the server failed", {
     cause: error,
-    hint: "is the address right (http or https, and the port), is the server running, and does it allow this page's origin?",
+    hint: HINT,
   });
 }
 
