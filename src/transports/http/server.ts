@@ -103,7 +103,7 @@ export function httpHandler<S extends HttpServer>(
   const own: Own = {
     problem,
     fetch(request, server) {
-      const ask = askOf(request, server, via);
+      const ask = askOf(request, request.url, server, via);
       try {
         return dispatch(ask, targets.get(ask.path) ?? targetOf(web, ask.path));
       } catch (thrown) {
@@ -153,7 +153,7 @@ export function httpHandler<S extends HttpServer>(
 
   return (request, server) => {
     const { url } = request;
-    const ask = askOf(request, server, via);
+    const ask = askOf(request, url, server, via);
     const start = (ask.queryAt < 0 ? url.length : ask.queryAt) - ask.path.length;
     try {
       if (url.length - start > urlChars) throw urlTooLong(urlChars);
@@ -167,8 +167,7 @@ export function httpHandler<S extends HttpServer>(
   };
 }
 
-function askOf(request: Request, server: HttpServer, via: string): Ask {
-  const { url } = request;
+function askOf(request: Request, url: string, server: HttpServer, via: string): Ask {
   // Sliced instead of parsed: a URL object costs as much as the rest of the routing together.
   const start = url.indexOf("/", 8);
   const queryAt = url.indexOf("?", start);
