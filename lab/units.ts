@@ -8,13 +8,19 @@ export function parseDuration(text: string): number {
   return Number(match[1]) * { us: 0.001, µs: 0.001, ms: 1, s: 1_000 }[match[2] ?? "ms"]!;
 }
 
+/** A full packet takes twelve seconds at it: slower, no experiment ends. */
+const SLOWEST_BPS = 1_000;
+
 /** `10mbit`, `500kbit`, `1gbit`, `2MB/s`; bits per second. */
 export function parseRate(text: string): number {
   const match = /^(\d+(?:\.\d+)?)\s*(k|m|g)?(bit|bit\/s|bps|b\/s|B\/s)?$/i.exec(text.trim());
   const value = match && Number(match[1]) * { "": 1, k: 1e3, m: 1e6, g: 1e9 }[(match[2] ?? "").toLowerCase()]!;
   if (!match || !value)
     throw new RangeError(`not a rate: ${JSON.stringify(text)}; write it as 10mbit, 500kbit or 2MB/s`);
-  return match[3] === "B/s" ? value * 8 : value;
+  const bps = match[3] === "B/s" ? value * 8 : value;
+  if (bps < SLOWEST_BPS)
+    throw new RangeError(`slower than 1kbit: ${JSON.stringify(text)}; write it as 10mbit or 500kbit`);
+  return bps;
 }
 
 /** `1%` or `0.01`. */

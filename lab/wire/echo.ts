@@ -8,8 +8,8 @@ serveProgram({
     socket.on("message", (bytes, from) => socket.send(bytes, from.port, from.address));
     return new Promise((resolve) => socket.bind(0, address, () => resolve(socket.address().port)));
   },
-  /** Round trips in milliseconds, of those that were answered within a second. */
-  ask(address: string, port: number, count: number): Promise<number[]> {
+  /** Round trips in milliseconds, of those that were answered within a second after the last, or what two take to send. */
+  ask(address: string, port: number, count: number, everyMs: number): Promise<number[]> {
     const socket = createSocket("udp4");
     const sentAt: number[] = [];
     const times: number[] = [];
@@ -35,8 +35,8 @@ serveProgram({
       socket.send(bytes, port, address);
       if (next < count) return;
       clearInterval(timer);
-      patience = setTimeout(end, 1_000);
-    }, 4);
+      patience = setTimeout(end, Math.max(1_000, 2 * everyMs));
+    }, everyMs);
     return promise;
   },
 });

@@ -12,11 +12,11 @@ export interface LinkCheck {
 
 const ECHO = new URL("./echo.ts", import.meta.url);
 
-export async function checkLink(client: Host, server: Host, count = 50): Promise<LinkCheck> {
+export async function checkLink(client: Host, server: Host, count = 50, everyMs = 4): Promise<LinkCheck> {
   const [echo, asker] = await Promise.all([server.start(ECHO), client.start(ECHO)]);
   try {
     const port = await echo.call<number>("serve", server.address);
-    const times = await asker.call<number[]>("ask", server.reachedAt, port, count);
+    const times = await asker.call<number[]>("ask", server.reachedAt, port, count, everyMs);
     const sorted = times.toSorted((a, b) => a - b);
     const at = (part: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN;
     return { rttMs: at(0.5), p99Ms: at(0.99), answered: times.length, sent: count };

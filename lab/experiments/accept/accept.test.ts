@@ -1,6 +1,17 @@
 import { expect, test } from "bun:test";
+import { CONDITIONS } from "../../conditions.ts";
 import { hasNetwork, tryOut } from "../../testing.ts";
-import { accept, retryTimes } from "./experiment.ts";
+import { parseDrop } from "../../wire/drops.ts";
+import { accept, refusalOf, retryTimes } from "./experiment.ts";
+
+test("nothing is judged on a link that loses packets, or is too long", () => {
+  const conditions = { ...CONDITIONS, rttMs: 10 };
+  expect(refusalOf(conditions)).toBeUndefined();
+  expect(refusalOf({ ...conditions, loss: 0.05 })).toContain("lost on the way");
+  expect(refusalOf({ ...conditions, loss: { toBad: 0.01, toGood: 0.25 } })).toContain("lost on the way");
+  expect(refusalOf({ ...conditions, drops: [parseDrop("server syn 1", ["client", "server"])] })).toContain("lost");
+  expect(refusalOf({ ...conditions, rttMs: 200 })).toContain("at most 30 ms");
+});
 
 test("the retries of a SYN double, after as many linear ones as the kernel has", () => {
   expect(retryTimes(0).slice(0, 4)).toEqual([1_000, 3_000, 7_000, 15_000]);

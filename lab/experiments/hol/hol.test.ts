@@ -40,7 +40,7 @@ test.skipIf(!hasNetwork("hol"))(
       ["HTTP/2", "ok"],
       ["HTTP/3", "ok"],
     ]);
-    expect(finding("HTTP/2").why).toStartWith("1 connections");
+    expect(finding("HTTP/2").why).toStartWith("1 connection;");
   },
   120_000,
 );
