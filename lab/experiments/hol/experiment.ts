@@ -133,6 +133,7 @@ export const hol: Experiment = {
       ],
       notes: [
         `Each stream says ${STREAMS.bytes} bytes every ${STREAMS.every} ms. Seeds ${lab.conditions.seed} to ${lab.conditions.seed + lab.conditions.runs - 1}; losses are of the server's packets only.`,
+        "The captures of HTTP/2 and 3 stay encrypted: Bun's fetch tells no keys.",
       ],
     };
   },

@@ -5,6 +5,11 @@ import type { Story } from "../../tls/story.ts";
 export interface Evidence {
   /** From the client's first packet to the first byte of the response, at the client's port; nanoseconds. */
   readonly ns: number;
+  /** When the first packet came to the wire, on the clock of the capture. */
+  readonly startNs: number;
+  /** Until the SYN was answered (TCP), and until the request was on the wire, both from the start. */
+  readonly connectNs: number | undefined;
+  readonly requestNs: number;
   /** The same for the second response on the connection, from its request. */
   readonly nextNs: number | undefined;
   /** What of both was not on the way: programs, timers, and the wire where it was late. */
@@ -66,6 +71,9 @@ export function evidenceOf(story: Story, delayNs: number): Evidence | undefined 
     }, 0);
   return {
     ns: response.at - start,
+    startNs: start,
+    connectNs: isQuic || answer === 0 ? undefined : answer - start,
+    requestNs: Math.min(requests[0]?.at ?? response.at, response.at) - start,
     nextNs: nextResponse && nextResponse.at - nextRequest.at,
     lateNs: lateness(packets, response.at, start, delayNs),
     nextLateNs: nextResponse ? lateness(packets, nextResponse.at, nextRequest.at, delayNs) : 0,

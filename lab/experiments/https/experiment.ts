@@ -1,7 +1,9 @@
 import { makeCertificate } from "../../../src/net/certificate.ts";
+import { clockOffset } from "../../capture/file.ts";
 import type { Conditions } from "../../conditions.ts";
 import { clientLink } from "../../conditions.ts";
 import type { Capture, Experiment, Finding, Network } from "../../experiment.ts";
+import { harEntry } from "../../report/har.ts";
 import { portsOf, quicStory } from "../../tls/quic.ts";
 import { tcpStory } from "../../tls/records.ts";
 import { median } from "../../units.ts";
@@ -72,6 +74,7 @@ export const https: Experiment = {
         findings,
         check: net.check,
         captures: WAYS.map((way) => captureOf(way, samples.get(way)!, net)),
+        har: [...samples.values()].flat().flatMap(harOf),
         plots: [
           {
             title: "Round trips to the first byte of the response",
@@ -204,6 +207,34 @@ async function visitAll(
 
 /** 1,184 bytes, as much as an encapsulation key of ML-KEM-768 (FIPS 203 §8), in names of protocols. */
 const FILLING = ["http/1.1", ...Array.from({ length: 5 }, (_, n) => `${n}`.padEnd(235, "fills-the-hello-"))];
+
+/** The requests of a visit, with the phases that the capture shows. */
+function harOf({ visits, first, again }: Sample): object[] {
+  const { way, port, path } = visits;
+  const offset = clockOffset();
+  const entry = (which: "first" | "again", evidence: Evidence | undefined, status: number | undefined) => {
+    if (!evidence || status === undefined) return [];
+    const { startNs, connectNs, requestNs, ns } = evidence;
+    const connect = connectNs === undefined ? undefined : Math.min(connectNs, requestNs);
+    return [
+      harEntry({
+        startedAt: new Date(Number((BigInt(Math.round(startNs)) + offset) / 1_000_000n)),
+        method: "GET",
+        url: `https://server:${port}${path}/${which}`,
+        httpVersion: way.isQuic ? "h3" : "HTTP/1.1",
+        status,
+        phases: {
+          ...(connect !== undefined && { connect: connect / 1e6 }),
+          tls: (requestNs - (connect ?? 0)) / 1e6,
+          wait: (ns - requestNs) / 1e6,
+          receive: 0,
+        },
+        comment: `${way.name}, ${which === "first" ? "first visit" : "again"}`,
+      }),
+    ];
+  };
+  return [...entry("first", first, visits.first.status), ...entry("again", again, visits.again?.status)];
+}
 
 interface Sample {
   readonly visits: Visits;

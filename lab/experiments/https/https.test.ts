@@ -41,6 +41,12 @@ test.skipIf(!isAvailable)(
   "each way takes the round trips of theory, and the capture says why",
   async () => {
     const tried = await tryOut(https, { runs: 5 });
+    // The phases of HAR are those of the capture: an entry for each visit, the response within its time.
+    const har = tried.run.findings.har as { time: number; comment: string; timings: { ssl: number } }[];
+    expect(har.length).toBeGreaterThanOrEqual(5 * 15);
+    const zeroRtt = har.filter(({ comment }) => comment === "TCP Fast Open + TLS 1.3 0-RTT, again");
+    expect(Math.min(...zeroRtt.map(({ time }) => time))).toBeWithin(95, 120);
+    expect(Math.min(...zeroRtt.map(({ timings }) => timings.ssl))).toBeLessThan(10);
     expectCounts(tried);
     const why = (name: string) => tried.finding(name).why;
     expect(why("TCP + TLS 1.2")).toMatch(/(^|verdict; )ticket used, no Certificate$/);
@@ -126,6 +132,9 @@ test.skipIf(!isAvailable)(
 );
 
 const EVIDENCE: Evidence = {
+  startNs: 0,
+  connectNs: 100e6,
+  requestNs: 200e6,
   ns: 2e8,
   nextNs: undefined,
   lateNs: 0,

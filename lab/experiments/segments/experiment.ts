@@ -134,7 +134,8 @@ export const segments: Experiment = {
         check ??= net.check;
         const files = { cert: join(directory, "cert.pem"), key: join(directory, "key.pem") };
         await Promise.all([Bun.write(files.cert, pem.cert), Bun.write(files.key, pem.key)]);
-        const { told, trace, seen } = await tryCase(net, each, files);
+        const { told, trace, seen } = await tryCase(net, each, files, join(directory, "keys"));
+        const keyLog = each.way.isTls ? await Bun.file(join(directory, "keys")).text() : undefined;
         const sizes = told.segments.map(({ tcp }) => tcp.payload.length);
         findings.push({
           name: each.name,
@@ -152,7 +153,12 @@ export const segments: Experiment = {
           explain: each.explain,
           capture: each.name,
         });
-        captures.push({ name: each.name, hosts: [net.hosts["client"]!, net.hosts["server"]!], seen });
+        captures.push({
+          name: each.name,
+          hosts: [net.hosts["client"]!, net.hosts["server"]!],
+          seen,
+          ...(keyLog && { keyLog }),
+        });
       } finally {
         await net.stop();
       }
@@ -172,7 +178,7 @@ export const segments: Experiment = {
   },
 };
 
-async function tryCase(net: Network, each: Case, pem: { cert: string; key: string }) {
+async function tryCase(net: Network, each: Case, pem: { cert: string; key: string }, keys: string) {
   const [client, server] = [net.hosts["client"]!, net.hosts["server"]!];
   const [reader, sender] = await Promise.all([
     client.start(new URL("./client.ts", import.meta.url)),
@@ -185,6 +191,7 @@ async function tryCase(net: Network, each: Case, pem: { cert: string; key: strin
   await net.capture();
   const trace = await curl(
     client.command(["curl", "--silent", "--insecure", "--trace", "-", "--output", "/dev/null", url]),
+    keys,
   );
   const traced = await net.capture();
   let reads = trace;
@@ -215,8 +222,9 @@ function mssOf({ tcp }: Segment): number {
 }
 
 /** Sizes of the pieces of the body that curl tells of. */
-async function curl(command: readonly string[]): Promise<number[]> {
-  const child = Bun.spawn([...command], { stdout: "pipe", stderr: "ignore", stdin: "ignore" });
+async function curl(command: readonly string[], keyLog: string): Promise<number[]> {
+  const env = { ...process.env, SSLKEYLOGFILE: keyLog };
+  const child = Bun.spawn([...command], { env, stdout: "pipe", stderr: "ignore", stdin: "ignore" });
   const text = await new Response(child.stdout).text();
   if ((await child.exited) !== 0) throw new Error("curl got no answer");
   return [...text.matchAll(/^<= Recv data, (\d+) bytes/gm)].map(([, bytes]) => Number(bytes));

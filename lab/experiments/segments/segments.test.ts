@@ -12,6 +12,7 @@ test.skipIf(!hasNetwork("segments") || Bun.which("curl") === null)(
     expect(finding("one write, late reader").values["reads"]).toBe(1);
     expect(finding("MTU 576").values["largest"]).toBe(524);
     expect(finding("TLS, one write").values["curl"]).not.toBe("-");
+    expect(run.findings.captures?.find(({ name }) => name === "TLS, one write")?.keyLog).toContain("TRAFFIC_SECRET");
   },
   60_000,
 );
