@@ -74,7 +74,7 @@ for (const [name, args, transport] of [
       const kinds = ["open", "item", "item", "end"];
       expect(rest).toEqual({ n: 42, words: 5050, sum: 4950, kinds, duplicate: false } as never);
     },
-    20_000,
+    60_000,
   );
 }
 
@@ -131,4 +131,4 @@ test("the declarations are enough for a project that has only the package", asyn
   expect(compile("esnext", "bundler")).toBe("");
   await main('await client.s.half({ n: "1" });');
   expect(compile("nodenext", "nodenext")).toContain("is not assignable to type 'number'");
-}, 30_000);
+}, 60_000);

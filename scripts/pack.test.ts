@@ -67,12 +67,12 @@ describe("the package", () => {
 
   test("its command finds its Bun, though no install script has run", async () => {
     expect(await run(project, ["npx", "backtalk", "version"])).toMatch(/^backtalk \d+\.\d+\.\d+ \(Bun 1\.4\.5\)\n$/);
-  }, 30_000);
+  }, 60_000);
 
   test("has the lab in it", async () => {
     const listed = JSON.parse(await run(project, ["npx", "backtalk", "lab", "--json"])) as { name: string }[];
     expect(listed.map(({ name }) => name)).toContain("nagle");
-  }, 30_000);
+  }, 60_000);
 
   test("serves a file of the project, and its client in Node is typed and talks to it", async () => {
     const service = await Bun.file(join(root, "examples/first/service.ts")).text();
@@ -142,7 +142,7 @@ describe("the package", () => {
     expect(await run(project, [process.execPath, "-e", program])).toBe("42 permission_denied\n");
     const inNode = `import("backtalk").then(({ service }) => console.log(typeof service))`;
     expect(await run(project, ["node", "-e", inNode])).toBe("function\n");
-  }, 30_000);
+  }, 60_000);
 });
 
 const TSCONFIG = JSON.stringify({

@@ -7,10 +7,11 @@ import { HTTP_VIAS, peerOf, VIAS, type Via } from "../cli/connect.ts";
 import { explain } from "../cli/exit.ts";
 import { catchInterrupt } from "../cli/interrupt.ts";
 import { logger } from "../cli/log.ts";
+import { hasPage } from "../cli/parts/describe.ts";
 import { PART_OPTIONS, partsOf } from "../cli/parts/index.ts";
 import { Screen } from "../cli/screen.ts";
 import { openStore } from "../cli/store.ts";
-import { table } from "../cli/table.ts";
+import { commandLines, table, wrap } from "../cli/table.ts";
 import { trustOf } from "../cli/trust.ts";
 import { durationText } from "../cli/values.ts";
 import studio from "../examples/studio/service.ts";
@@ -76,14 +77,21 @@ async function start(): Promise<void> {
   const header = ["TRANSPORT", "ADDRESS", "FIRST", "AGAIN", "EVENTS"];
   await screen.printAll(table(header, rows, screen.style));
   const url = friendly(running.listeners[0]!.url).replace("http://", "");
+  const grpc = urlOf("grpc", running)?.replace("grpc://", "");
+  const commands = [
+    `./backtalk call ${url} studio.isPrime '{"n":97}'`,
+    `./backtalk call ${url} studio.tell '{"prompt":"a fox"}' --via websocket`,
+    ...(grpc === undefined ? [] : [`grpcurl -plaintext ${grpc} list`]),
+    `curl -N -H 'accept: text/event-stream' -d '{"from":5}' http://${url}/studio/countdown`,
+  ];
+  const { width } = screen.style;
   await screen.printAll([
     "",
     "Up. In another terminal:",
-    `  ./backtalk call ${url} studio.isPrime '{"n":97}'`,
-    `  ./backtalk call ${url} studio.tell '{"prompt":"a fox"}' --via websocket`,
-    `  grpcurl -plaintext ${urlOf("grpc", running)?.replace("grpc://", "") ?? "localhost:4450"} list`,
-    `  curl -N -H 'accept: text/event-stream' -d '{"from":5}' http://${url}/studio/countdown`,
-    `  a page to try its methods: http://${url}/docs`,
+    ...commands.flatMap((each) => commandLines(each, width)),
+    ...wrap("    (its first event, `verdict`, says whether the reader has missed anything)", width),
+    "",
+    ...(hasPage(args) ? [`In a browser, to try every method: http://${url}/docs`] : []),
     "Ctrl-C stops it.",
   ]);
   await aborted(interrupt.signal);

@@ -231,12 +231,27 @@ function isOpen(port: number): Promise<boolean> {
   });
 }
 
+/**
+ * Below the ports that the kernel gives to whoever asks for any: the broker listens seconds later, and again after it
+ * was killed, and nobody else may have got them meanwhile.
+ */
+const PORTS = { first: 20_000, count: 12_000 } as const;
+
 async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, "127.0.0.1"));
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.once("listening", resolve))));
-  const ports = servers.map((server) => (server.address() as { port: number }).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
+  const ports = new Set<number>();
+  while (ports.size < count) {
+    const port = PORTS.first + Math.floor(Math.random() * PORTS.count);
+    if (await isFree(port)) ports.add(port);
+  }
+  return [...ports];
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer().listen(port, "127.0.0.1");
+    server.once("error", () => resolve(false));
+    server.once("listening", () => server.close(() => resolve(true)));
+  });
 }
 
 async function until(condition: () => boolean | Promise<boolean>, ms: number, what: string): Promise<void> {

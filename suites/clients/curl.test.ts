@@ -36,7 +36,7 @@ describe.skipIf(curl === undefined)("curl", () => {
       const etag = /etag: (\S+)/.exec(got.head)![1]!;
       const target = `${base()}/studio/isPrime?input=%7B%22n%22%3A98%7D`;
       expect((await call("-i", "-H", `if-none-match: ${etag}`, target)).head).toContain(" 304");
-    }, 30_000);
+    }, 60_000);
 
     test(`${version}: a fault is problem details`, async () => {
       const { head, body } = await call("-i", ...json, "-d", '{"n":"x"}', `${base()}/studio/isPrime`);
@@ -49,7 +49,7 @@ describe.skipIf(curl === undefined)("curl", () => {
         retryable: false,
         fields: [{ path: "n" }],
       });
-    }, 30_000);
+    }, 60_000);
 
     test(`${version}: a handle, its state, and its events from a cursor`, async () => {
       const countdown = ["-d", '{"from":3,"intervalMs":1}', `${base()}/studio/countdown`];
@@ -75,7 +75,7 @@ describe.skipIf(curl === undefined)("curl", () => {
       expect([...again.body.matchAll(/data: \{"n":(\d)\}/g)].map(([, n]) => n)).toEqual(["1", "0"]);
       const page = JSON.parse((await call(`${base()}${location}/events?after=${ids[2]}`)).body);
       expect(page).toMatchObject({ verdict: { verdict: "recovered" }, ended: true, more: false });
-    }, 30_000);
+    }, 60_000);
 
     test(`${version}: a stream as SSE and as NDJSON, and the same key twice`, async () => {
       const countdown = ["-d", '{"from":2,"intervalMs":1}', `${base()}/studio/countdown`];
@@ -106,7 +106,7 @@ describe.skipIf(curl === undefined)("curl", () => {
         `${base()}/studio/isPrime`,
       );
       expect(other.head).toContain(" 422");
-    }, 30_000);
+    }, 60_000);
   }
 
   test("an upload of items, a line each", async () => {
@@ -119,7 +119,7 @@ describe.skipIf(curl === undefined)("curl", () => {
       `${studio.url}/studio/digest`,
     );
     expect(JSON.parse(body)).toEqual({ sha256: new Bun.CryptoHasher("sha256").update("ab").digest("hex"), bytes: 2 });
-  }, 30_000);
+  }, 60_000);
 
   test("publish and read a topic", async () => {
     const event = { user: "ann", at: 1 };
@@ -129,5 +129,5 @@ describe.skipIf(curl === undefined)("curl", () => {
       events: { data: unknown }[];
     };
     expect(page.events.map(({ data }) => data)).toEqual([event]);
-  }, 30_000);
+  }, 60_000);
 });

@@ -14,7 +14,7 @@ let server: Server & { readonly tcp: string; readonly tls: string };
 
 beforeAll(async () => {
   server = await serve("0", "--unix", "s.sock");
-}, 30_000);
+}, 60_000);
 afterAll(async () => {
   for (const child of children) child.kill("SIGKILL");
   await Promise.all(children.map(({ exited }) => exited));
@@ -105,7 +105,7 @@ describe.skipIf(python === undefined)("tcp.py", () => {
     expect(JSON.parse(wrong.err)).toMatchObject({ code: "invalid_argument" });
     const nobody = await run(["tcp://127.0.0.1:1", "call", "studio/isPrime", "{}"]);
     expect([nobody.code, nobody.err]).toEqual([1, expect.stringMatching(/^\S.* refused\n$/)]);
-  }, 30_000);
+  }, 60_000);
 
   test("follows a stream of many windows to its end, and reads on from a cursor", async () => {
     const all = parsed((await run([server.tcp, "follow", "studio/countdown", '{"from":500,"intervalMs":0}'])).lines);
@@ -114,7 +114,7 @@ describe.skipIf(python === undefined)("tcp.py", () => {
     const { cursor, call } = all.find(({ data }) => data?.n === 20)!;
     const rest = parsed((await run([server.tcp, "attach", call, cursor])).lines);
     expect(numbers(rest)).toEqual(down(19));
-  }, 30_000);
+  }, 60_000);
 
   test("follows a stream through a server that is killed, without a hole or a double", async () => {
     const child = start([server.tcp, "follow", "studio/countdown", '{"from":200,"intervalMs":10}']);
@@ -144,5 +144,5 @@ describe.skipIf(python === undefined)("tcp.py", () => {
     expect((await run(args, { BACKTALK_TOKEN: "secret" })).out.trim()).toBe('{"prime": true}');
     const none = await run(args);
     expect(JSON.parse(none.err)).toMatchObject({ code: "unauthenticated" });
-  }, 30_000);
+  }, 60_000);
 });

@@ -17,7 +17,7 @@ beforeAll(async () => {
   const { value } = await server.stdout.getReader().read();
   const said = JSON.parse(new TextDecoder().decode(value)) as { addresses: { via: string; url: string }[] };
   port = Number(new URL(said.addresses.find(({ via }) => via === "udp")!.url).port);
-}, 30_000);
+}, 60_000);
 afterAll(async () => {
   server.kill();
   await server.exited;
@@ -36,7 +36,7 @@ describe.skipIf(python === undefined)("the client in Python", () => {
     for (let n = 0; n < 2; n++) {
       expect((await run(port, "studio/isPrime", '{"n":98}', "a-key")).out).toBe('{"prime": false}\n');
     }
-  }, 30_000);
+  }, 60_000);
 
   test("shows faults, of the server and its own", async () => {
     const unknown = await run(port, "studio/isPrim", "{}");
@@ -45,7 +45,7 @@ describe.skipIf(python === undefined)("the client in Python", () => {
     expect(JSON.parse(stream.error)).toMatchObject({ code: "unimplemented" });
     const large = await run(port, "studio/isPrime", JSON.stringify({ n: "9".repeat(1_200) }));
     expect(JSON.parse(large.error)).toMatchObject({ code: "resource_exhausted" });
-  }, 30_000);
+  }, 60_000);
 
   test("asks again when datagrams are lost", async () => {
     const relay = await datagramRelay(port, { seed: 4, loss: 0.2, duplicate: 0.3, delayMs: 20 });

@@ -104,6 +104,6 @@ describe.skipIf(isMissing)("the interoperability client of grpc-go", () => {
       const { code, more } = await run([(tools as Tools).interop, ...where, `--test_case=${name}`], 15_000);
       if (code !== 0) console.log(more.slice(-2_000));
       expect(code).toBe(0);
-    }, 20_000);
+    }, 60_000);
   }
 });

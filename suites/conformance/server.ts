@@ -10,7 +10,8 @@ import { startServer } from "../../src/start.ts";
 import { memoryStore } from "../../src/stores/memory/store.ts";
 import { grpcListener } from "../../src/transports/rpc/host/listener.ts";
 import { rpcMount } from "../../src/transports/rpc/host/mount.ts";
-import { routerOptions } from "../../src/transports/rpc/host/router.ts";
+import { like, routerOptions } from "../../src/transports/rpc/host/router.ts";
+import { answerUnary, type UnaryRequest } from "../../src/transports/rpc/host/unary.ts";
 import { loadProtos } from "./protos.ts";
 import { conformanceRoutes, PACKAGE } from "./service.ts";
 
@@ -29,8 +30,17 @@ const registry = loadProtos(files, process.argv[2]!);
 const wanted = fromBinary(registry.getMessage(`${PACKAGE}.ServerCompatRequest`)!, await readMessage()) as Wanted;
 
 const limits = { ...LIMITS, ...(wanted.messageReceiveLimit > 0 && { bodyBytes: wanted.messageReceiveLimit }) };
-const router = createConnectRouter({ ...routerOptions(limits), jsonOptions: { registry } });
-conformanceRoutes(router, registry);
+const shared = routerOptions(limits);
+const router = createConnectRouter({ ...shared, jsonOptions: { registry } });
+const unary = conformanceRoutes(router, registry);
+// The short way of unary methods is tried by the same cases.
+const handlers = router.handlers.map((handler) => {
+  const { method } = handler;
+  const run = unary.get(method);
+  if (!run) return handler;
+  const options = { run, method, most: limits.bodyBytes, packings: shared.acceptCompression, otherwise: handler };
+  return like(handler, (request) => answerUnary(request as UnaryRequest, options));
+});
 
 const tls: Certificate | undefined = wanted.useTls
   ? { cert: text(wanted.serverCreds!.cert), key: text(wanted.serverCreds!.key) }
@@ -52,7 +62,7 @@ new DataView(size.buffer).setUint32(0, response.length);
 await Bun.write(Bun.stdout, Buffer.concat([size, response]));
 
 async function ownPort(): Promise<number> {
-  return (await grpcListener({ hostname: HOST, port: 0, tls, handlers: router, limits, onDefect: say })).port;
+  return (await grpcListener({ hostname: HOST, port: 0, tls, handlers, limits, onDefect: say })).port;
 }
 
 async function httpPort(): Promise<number> {
@@ -62,7 +72,7 @@ async function httpPort(): Promise<number> {
     store: memoryStore(),
     hostname: HOST,
     ...(tls ? { tls: { ...free, ...tls } } : { plain: free }),
-    parts: [{ mounts: () => [rpcMount(router, { limits, onDefect: say })] }],
+    parts: [{ mounts: () => [rpcMount(handlers, { limits, onDefect: say })] }],
     version: "0",
   });
   return running.listeners[0]!.port;

@@ -1,7 +1,15 @@
 /** The service that connectconformance's reference client calls, as its testing_servers.md describes it. */
-import type { DescMessage, DescService, FileRegistry, Message } from "@bufbuild/protobuf";
+import {
+  create,
+  type DescMessage,
+  type DescMethod,
+  type DescService,
+  type FileRegistry,
+  type Message,
+} from "@bufbuild/protobuf";
 import { type Any, anyPack } from "@bufbuild/protobuf/wkt";
 import { type Code, ConnectError, type ConnectRouter, type HandlerContext } from "@connectrpc/connect";
+import type { Unary } from "../../src/transports/rpc/host/unary.ts";
 
 export const PACKAGE = "connectrpc.conformance.v1";
 
@@ -37,7 +45,8 @@ interface StreamDefinition extends Definition {
 type UnaryRequest = Message & { readonly responseDefinition?: UnaryDefinition };
 type StreamRequest = Message & { readonly responseDefinition?: StreamDefinition; readonly fullDuplex?: boolean };
 
-export function conformanceRoutes(router: ConnectRouter, registry: FileRegistry): void {
+/** Gives the unary ones of the methods besides. */
+export function conformanceRoutes(router: ConnectRouter, registry: FileRegistry): ReadonlyMap<DescMethod, Unary> {
   const service = registry.getService(`${PACKAGE}.ConformanceService`)!;
   const requestInfo = registry.getMessage(`${PACKAGE}.ConformancePayload.RequestInfo`)!;
 
@@ -132,6 +141,15 @@ export function conformanceRoutes(router: ConnectRouter, registry: FileRegistry)
   };
   // The types of a service that is read at run time are those of any service.
   router.service(service as DescService, implementation as unknown as Parameters<typeof router.service>[1]);
+  const names = ["unary", "idempotentUnary"] as const;
+  return new Map(
+    names.map((name) => {
+      const desc = service.method[name]!;
+      const run: Unary = async (request, context) =>
+        create(desc.output, (await implementation[name](request as UnaryRequest, context)) as never);
+      return [desc, run];
+    }),
+  );
 }
 
 function setHeaders(definition: Definition, context: HandlerContext): void {

@@ -28,8 +28,10 @@ import type { ServerArgs } from "./server.ts";
 
 export interface CrashOptions {
   readonly seed: number;
-  /** For how long the server is killed again and again. */
+  /** For how long the server is killed again and again, at least. */
   readonly seconds: number;
+  /** And until there were so many: how long that takes is the machine's. */
+  readonly least?: Partial<Pick<CrashReport, "kills" | "calls" | "breaks">>;
   /** Calls at once; each that has ended makes room for another. */
   readonly calls: number;
   /** Shortest and longest life of a server process, in milliseconds. */
@@ -73,8 +75,10 @@ export async function runCrash(options: CrashOptions): Promise<CrashReport> {
     let kills = 0;
     let made = 0;
     const until = performance.now() + options.seconds * 1000;
+    const { kills: leastKills = 0, calls: leastCalls = 0, breaks: leastBreaks = 0 } = options.least ?? {};
+    const isEnough = () => kills >= leastKills && made >= leastCalls && world.counts.breaks >= leastBreaks;
     const killing = (async () => {
-      while (performance.now() < until) {
+      while (performance.now() < until || !isEnough()) {
         const [least, most] = options.lifeMs;
         await new Promise((resolve) => setTimeout(resolve, least + random() * (most - least)));
         await server.kill();

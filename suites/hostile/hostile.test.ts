@@ -307,7 +307,7 @@ describe("one request", () => {
       expect(text).not.toContain("    at ");
       // The platform's own words for what is no HTTP that it knows; anything else from 500 is a defect.
       expect(statuses[0] ?? 0).not.toBeOneOf([500, 502, 503, 504]);
-    }, 30_000);
+    }, 60_000);
   }
 });
 
@@ -342,20 +342,20 @@ describe("a connection", () => {
       expect(statuses).toEqual([404]);
       expect(text).not.toContain("theirs");
     }
-  }, 30_000);
+  }, 60_000);
 
   test("pipelined requests are answered in order, or not at all", async () => {
     const bytes = Array.from({ length: 20 }, (_, n) => post("/t/double", JSON.stringify({ n }))).join("");
     const { text } = await say(server.port, [bytes], 20, 1_000);
     const numbers = [...text.matchAll(/\{"n":(\d+)\}/g)].map(([, n]) => Number(n));
     expect(numbers).toEqual(numbers.map((_, i) => i * 2));
-  }, 30_000);
+  }, 60_000);
 
   test("a body that comes too slowly is given up", async () => {
     const { statuses, isClosed } = await say(server.port, [post("/t/echo", "12345").slice(0, -3)], 1, 20_000);
     expect(statuses[0] ?? 0).toBeOneOf([408, 400, 0]);
     expect(isClosed || statuses.length > 0).toBe(true);
-  }, 30_000);
+  }, 60_000);
 
   test("bytes at random", async () => {
     const { random, pick } = toolsOf(seed);
@@ -398,7 +398,7 @@ describe("a WebSocket", () => {
       await Promise.race([closed, until(() => closeCode(received()) !== undefined, "a close")]);
       expect(code).toContain(closeCode(received()));
       socket.destroy();
-    }, 30_000);
+    }, 60_000);
   }
 
   const messages: readonly string[] = [
@@ -456,7 +456,7 @@ describe("a WebSocket", () => {
     socket.write(frame(2, "{}"));
     await Promise.race([closed, until(() => received().includes('"fault"') || closeCode(received()) !== undefined)]);
     socket.destroy();
-  }, 30_000);
+  }, 60_000);
 
   test("frames at random", async () => {
     const { pick } = toolsOf(seed + 1);

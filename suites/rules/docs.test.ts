@@ -103,7 +103,7 @@ describe("commands in the README", () => {
   );
   beforeAll(async () => {
     if (runnable.length > 0) server = await serveIn(place);
-  }, 30_000);
+  }, 60_000);
   afterAll(() => {
     server.child.kill("SIGKILL");
     place.remove();
@@ -128,6 +128,6 @@ describe("commands in the README", () => {
         code: 0,
         error: "",
       });
-    }, 40_000);
+    }, 60_000);
   }
 });

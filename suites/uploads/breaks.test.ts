@@ -14,7 +14,7 @@ import type files from "./service.ts";
 const server = new UploadServer();
 beforeAll(async () => {
   await server.start();
-}, 30_000);
+}, 60_000);
 afterAll(() => server.remove());
 
 const SIZE = 3 * MiB;

@@ -12,7 +12,7 @@ const place = new Place();
 let server: Server;
 beforeAll(async () => {
   server = await serveIn(place, STUDIO, FREE);
-}, 30_000);
+}, 60_000);
 afterAll(async () => {
   server.child.kill();
   await server.child.exited;
@@ -57,7 +57,7 @@ test("call --file sends it first, whatever carries the call", async () => {
   }
   // The same file is there already: it was sent once.
   expect(files()).toHaveLength(1);
-}, 30_000);
+}, 60_000);
 
 test("what cannot be sent is said", async () => {
   const text = await place.file("text.txt", "no photo");
@@ -73,7 +73,7 @@ test("what cannot be sent is said", async () => {
     const { code, err } = await place.run(args);
     expect([code !== 0, err]).toEqual([true, expect.stringContaining(said)]);
   }
-}, 30_000);
+}, 60_000);
 
 test("--uploads, --no-uploads and the limits", async () => {
   const other = new Place();
@@ -106,4 +106,4 @@ test("--uploads, --no-uploads and the limits", async () => {
   } finally {
     other.remove();
   }
-}, 40_000);
+}, 60_000);

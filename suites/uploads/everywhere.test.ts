@@ -15,7 +15,7 @@ beforeAll(async () => {
     service,
     PORTS.flatMap((port) => [`--${port}`, "0"]),
   );
-}, 30_000);
+}, 60_000);
 afterAll(async () => {
   server.child.kill();
   await server.child.exited;
