@@ -31,6 +31,12 @@ export interface Limits {
   readonly storedBytesPerPrincipal: number;
   /** Most bytes of the log of one call. */
   readonly callBytes: number;
+  /**
+   * Most bytes that handlers have said and the store does not have yet, in all and of one call: a handler that says
+   * more waits at its `yield`.
+   */
+  readonly unwrittenBytes: number;
+  readonly unwrittenBytesPerCall: number;
   /** Most bytes that wait in a connection for a slow reader before nothing more is read for it. */
   readonly sendBufferBytes: number;
   /** How long a body, or a message of TCP or a Unix socket, may take to arrive, in milliseconds. */
@@ -88,6 +94,8 @@ export const LIMITS: Limits = Object.freeze({
   itemsInFlight: 64,
   storedBytesPerPrincipal: 1024 ** 3,
   callBytes: 64 * 1024 * 1024,
+  unwrittenBytes: 16 * 1024 * 1024,
+  unwrittenBytesPerCall: 1024 * 1024,
   sendBufferBytes: 1024 * 1024,
   bodyMs: 120_000,
   streamBytes: 64 * 1024 * 1024,

@@ -37,7 +37,7 @@ function unwrap(result: StandardSchemaV1.Result<unknown>, what: Validated): unkn
     `the ${what} is not valid: ${first.path ? `${first.path}: ` : ""}${first.message}`,
     {
       fields,
-      hint: `see "fields" for each bad field, and /openapi.json for the schema`,
+      hint: "its schema is in /openapi.json",
     },
   );
 }

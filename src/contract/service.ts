@@ -164,9 +164,17 @@ export function service<const N extends string, const M extends Members>(name: N
   checkName(name, "service");
   if (RESERVED.has(name))
     throw new Fault("invalid_argument", `a service cannot be called "${name}": the name is taken`);
-  for (const member of Object.keys(members)) checkName(member, `member of ${name}`);
+  for (const [member, value] of Object.entries(members)) {
+    checkName(member, `member of ${name}`);
+    if (TYPES.has(value?.type)) continue;
+    throw new Fault("invalid_argument", `${name}.${member} is not a member of a service`, {
+      hint: "make it with unary(), serverStream(), clientStream(), bidi(), topic() or subscriber()",
+    });
+  }
   return { name, members };
 }
+
+const TYPES: ReadonlySet<string> = new Set<Member["type"]>(["method", "topic", "subscriber"]);
 
 function checkName(name: string, what: string): void {
   if (NAME.test(name)) return;
@@ -247,6 +255,9 @@ function method<K extends MethodKind, I extends AnySchema, O extends AnySchema, 
   handler: AnyHandler,
 ): Method<K, I, O, P> {
   const { input, progress, item: _item, output: _output, fold, ...rest } = options;
+  if (typeof handler !== "function") {
+    throw new Fault("invalid_argument", "a method without a handler", { hint: "give a function after the options" });
+  }
   if (rest.safe && kind !== "unary") {
     throw new Fault("invalid_argument", "only a unary method can be safe", { hint: "leave out `safe`" });
   }

@@ -7,6 +7,7 @@ import type { Gate } from "./gate.ts";
 import type { CoreMetrics, MethodMetrics } from "./metrics.ts";
 import type { Logger, Retention } from "./options.ts";
 import type { Run } from "./run.ts";
+import type { Unwritten } from "./unwritten.ts";
 import type { Usage } from "./usage.ts";
 
 /** A method in service. */
@@ -35,6 +36,7 @@ export interface Context {
   readonly retention: Retention;
   readonly gate: Gate;
   readonly usage: Usage;
+  readonly unwritten: Unwritten;
   readonly folds: FoldCache;
   readonly metrics: CoreMetrics;
   readonly logger: Logger;

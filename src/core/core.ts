@@ -33,6 +33,7 @@ import { recover } from "./recovery.ts";
 import { retain } from "./retention.ts";
 import { runSubscriber } from "./subscribers.ts";
 import { publish, TopicExchange } from "./topic.ts";
+import { Unwritten } from "./unwritten.ts";
 import { Usage } from "./usage.ts";
 import { closest, pause, restartFault } from "./util.ts";
 
@@ -109,6 +110,7 @@ class BacktalkCore implements Core {
       retention: { ...RETENTION, ...options.retention },
       gate: new Gate(this.limits, this.now),
       usage: new Usage(this.limits.storedBytesPerPrincipal),
+      unwritten: new Unwritten(this.limits.unwrittenBytes),
       folds: new FoldCache(),
       metrics: this.metrics,
       logger: harmless(options.logger ?? SILENT),

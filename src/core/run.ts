@@ -66,6 +66,8 @@ export class Run implements HandlerCall<unknown> {
       log: callLog(record.id),
       bytes: options.bytes,
       maxBytes: context.limits.callBytes,
+      unwritten: context.unwritten,
+      unwrittenBytes: context.limits.unwrittenBytesPerCall,
       onClosed: (fault) => this.#broken(fault),
       onAppended: (events, bytes) => {
         context.usage.add(options.principal.id, bytes);
@@ -113,6 +115,8 @@ export class Run implements HandlerCall<unknown> {
     for await (const item of items) {
       try {
         if (this.signal.aborted) throw this.signal.reason;
+        // Of many calls that were opened while there was room, each can say more than is left.
+        context.usage.check(this.#options.principal.id);
         const valid = validate(entry.method.output, item, "output");
         const json = toJson(isPromise(valid) ? await valid : valid, context.limits.itemBytes, "item");
         const room = this.#recorder.push("item", json);
@@ -191,7 +195,9 @@ export class Run implements HandlerCall<unknown> {
     if (!progress) {
       throw new Fault("internal", "the method has no schema for progress", { hint: "give it `progress`" });
     }
-    const { itemBytes } = this.#options.context.limits;
+    const { limits, usage } = this.#options.context;
+    const { itemBytes } = limits;
+    usage.check(this.#options.principal.id);
     const valid = validate(progress, value, "progress");
     if (isPromise(valid)) {
       valid

@@ -92,3 +92,31 @@ test("what could not be stored is not counted", async () => {
   store.mishap = () => undefined;
   expect(await (await open(core, "s/run", { keep: true, input: 1 })).result()).toBe(1);
 });
+
+test("calls that were opened while there was room do not keep more than there is", async () => {
+  const store = memoryStore();
+  const endless = service("s", {
+    run: serverStream({ input: z.any(), item: z.any() }, function* () {
+      for (;;) yield "x".repeat(1000);
+    }),
+    tell: unary({ input: z.any(), output: z.any(), progress: z.any() }, async (_, handlerCall) => {
+      for (;;) {
+        handlerCall.progress("x".repeat(1000));
+        await new Promise(setImmediate);
+      }
+    }),
+  });
+  const most = 1_000_000;
+  const core = await started(endless, { store, limits: { storedBytesPerPrincipal: most } });
+  const ann = { principal: { id: "ann" }, keep: true };
+  const calls = await Promise.all(["s/run", "s/tell", "s/run", "s/tell"].map((to) => open(core, to, ann)));
+  for (const each of calls) {
+    const ended = each.result();
+    expect(ended).rejects.toMatchObject({ code: "resource_exhausted", limit: "storedBytesPerPrincipal" });
+    await ended.catch(() => {});
+  }
+  // What each says before it hears how much is stored comes on top.
+  expect(await bytesIn(store)).toBeLessThan(2 * most);
+  expect(await (await open(core, "s/tell", { keep: true })).state()).toMatchObject({ state: "running" });
+  await core.close();
+});

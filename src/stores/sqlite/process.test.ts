@@ -57,7 +57,7 @@ test("one process serves a file: a second one is refused, until the first is kil
   await faultOf(sqliteStore({ path }), "failed_precondition");
   await store.close();
   await (await sqliteStore({ path })).close();
-}, 30_000);
+}, 60_000);
 
 test("a store that is open and idle does not keep the process alive; an append under way does", async () => {
   const script = `
@@ -67,7 +67,7 @@ test("a store that is open and idle does not keep the process alive; an append u
   const child = Bun.spawn([process.execPath, "-e", script], { stdout: "pipe", stderr: "inherit" });
   expect(await new Response(child.stdout).text()).toBe("appended\n");
   expect(await child.exited).toBe(0);
-}, 30_000);
+}, 60_000);
 
 /** Lets a child append until it has acknowledged so many, and kills it. */
 async function appendUntilKilled(path: string, round: number, count: number): Promise<Acknowledged[]> {

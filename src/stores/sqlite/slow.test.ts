@@ -27,7 +27,7 @@ test("50 stalled followers of 64 MiB hold less than 8 MiB", async () => {
   }
   for (const reading of readings) await reading.return?.();
   await store.close();
-}, 30_000);
+}, 60_000);
 
 /** With what lies outside of the heap: long texts do. */
 function heapBytes(): number {
