@@ -159,13 +159,15 @@ export class Requester {
     if (linked.signal.aborted) throw abortFault(linked.signal);
     if (trace) {
       trace(">", `${ask.method} ${this.#base}${ask.path}`);
-      for (const name in headers) trace(">", `${name}: ${name === "authorization" ? "Bearer ..." : headers[name]}`);
+      for (const name in headers) trace(">", `${name}: ${shownOf(name, headers[name]!)}`);
       if (ask.body !== undefined) trace(">", ask.body);
     }
     const init: RequestInit & { protocol?: string; tls?: object } = {
       method: ask.method,
       headers,
       signal: linked.signal,
+      // Credentials in fields of their own, such as X-API-Key, would go with a redirect to any other server.
+      redirect: "manual",
       // The library keeps cursors and ETags itself; a cache between it and the server only delays what is new.
       cache: "no-store",
       ...(ask.body !== undefined && { body: ask.body }),
@@ -184,8 +186,27 @@ export class Requester {
     }
     ask.took?.(response);
     if (response.ok || response.status === 304) return response;
+    if (isRedirect(response)) throw redirected(response.headers.get("location"));
     throw faultOf(response, await response.text().catch(() => ""), this.clock.now());
   }
+}
+
+/** A browser shows no more of a redirect than that there was one (Fetch §2.2.6). */
+export function isRedirect({ type, status }: Response): boolean {
+  return type === "opaqueredirect" || (status >= 300 && status < 400);
+}
+
+export function redirected(location: string | null): Fault {
+  const where = location === null ? "elsewhere" : `to ${location.slice(0, 256)}`;
+  return new Fault("failed_precondition", `the server redirects ${where}`, {
+    hint: "redirects are not followed: credentials would go there. Give that address, if it is the right one",
+  });
+}
+
+/** The trace is for other eyes too. */
+function shownOf(name: string, value: string): string {
+  if (name.toLowerCase() === "authorization") return "Bearer ...";
+  return name.toLowerCase() === "x-api-key" ? "..." : value;
 }
 
 async function tokenOf(token: () => string | Promise<string>): Promise<string> {

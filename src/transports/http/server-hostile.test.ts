@@ -170,7 +170,7 @@ describe("readers that come and go", () => {
     await until(() => connections() === 0);
     expect(performance.now() - began).toBeLessThan(1000);
     await alive();
-  }, 30_000);
+  }, 60_000);
 
   test("a reader that does not read holds a page, not the log", async () => {
     const other = await serve();
@@ -199,7 +199,7 @@ describe("readers that come and go", () => {
     expect(sent()).toBeGreaterThanOrEqual(20_002);
     end();
     await other.stop();
-  }, 30_000);
+  }, 60_000);
 
   test("a reader that left while its socket was full", async () => {
     const other = await serve();

@@ -16,13 +16,15 @@ export function addBacktalk(router: ConnectRouter, rpc: Rpc, registry: FileRegis
   const backtalk = new Backtalk(rpc, registry);
   for (const desc of builtinService.methods) {
     const name = desc.name as BuiltinName;
-    const run =
-      name === "Read"
-        ? (request: Requests["Read"], context: HandlerContext) =>
-            streamed(rpc, context, backtalk.Read(request, context))
-        : (request: never, context: HandlerContext) =>
-            answered(rpc, context, async () => made(desc.output, await backtalk[name](request, context)));
-    router.rpc(desc, run as never);
+    if (name === "Read") {
+      const read = (request: Requests["Read"], context: HandlerContext) =>
+        streamed(rpc, context, backtalk.Read(request, context));
+      router.rpc(desc, read as never);
+    } else {
+      rpc.addUnary(router, desc, (request, context) =>
+        answered(rpc, context, async () => made(desc.output, await backtalk[name](request as never, context))),
+      );
+    }
   }
 }
 

@@ -1,6 +1,8 @@
 /** The client half over gRPC: HTTP/2 by `node:http2`, for Node and Bun. */
+import type { Transport } from "@connectrpc/connect";
 import { compressionGzip, createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import { type RpcPeer, rpcPeer } from "./client.ts";
+import { grpcUnary } from "./client-unary.ts";
 import type { WireOptions } from "./client-wire.ts";
 
 export interface GrpcPeerOptions extends Omit<WireOptions, "transport"> {
@@ -20,11 +22,13 @@ export function grpcPeer({ url, tls, gzip = false, ...options }: GrpcPeerOptions
   const baseUrl = url.replace(/\/+$/, "").replace(/^grpc/, "http");
   const ping = { pingIntervalMs: PING_MS, pingTimeoutMs: PING_TIMEOUT_MS };
   const sessionManager = new Http2SessionManager(baseUrl, ping, { ...tls });
-  const transport = createGrpcTransport({
+  const full = createGrpcTransport({
     baseUrl,
     sessionManager,
     acceptCompression: gzip ? [compressionGzip] : [],
     ...(gzip && { sendCompression: compressionGzip }),
   });
+  const prefix = new URL(baseUrl).pathname.replace(/\/+$/, "");
+  const transport: Transport = gzip ? full : { unary: grpcUnary(sessionManager, prefix), stream: full.stream };
   return rpcPeer({ ...options, transport }, () => sessionManager.abort());
 }

@@ -85,7 +85,7 @@ describe("a stream", () => {
         { value: "a" },
         { metadata: { "backtalk-cursor": [expect.stringMatching(/^\w+-\w+$/)] } },
       ]);
-    }, 20_000);
+    }, 60_000);
   }
 });
 
@@ -117,7 +117,7 @@ describe("HTTP/1.1", () => {
       body: new Uint8Array(Buffer.concat([frame('{"value":"a"}'), frame('{"value":"b"}')])),
     });
     expect(framesIn(await shout.bytes()).slice(0, 2)).toEqual(['{"value":"A"}', '{"value":"B"}']);
-  }, 20_000);
+  }, 60_000);
 
   test("a reader that goes away ends its reading, and not its call", async () => {
     const abort = new AbortController();
@@ -134,5 +134,5 @@ describe("HTTP/1.1", () => {
     abort.abort();
     await until(() => !core.metrics.text().includes(open), "the end of the reading");
     expect((await stateOf(id)).state).toBe("running");
-  }, 20_000);
+  }, 60_000);
 });

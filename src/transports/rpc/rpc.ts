@@ -1,10 +1,12 @@
 /** What the methods of one server share: how a request becomes a call, and what is counted. */
-import { type ContextKey, createContextKey, type HandlerContext } from "@connectrpc/connect";
+import type { DescMethod } from "@bufbuild/protobuf";
+import { type ConnectRouter, type ContextKey, createContextKey, type HandlerContext } from "@connectrpc/connect";
 import { ANONYMOUS, CALLS, type Call, type Exchange, type Host, type Principal } from "../../contract/index.ts";
 import { Fault, toFault } from "../../log/index.ts";
 import { credentialsIn } from "../../net/credentials.ts";
 import { toStatus } from "./faults.ts";
 import { callerKey } from "./host/caller.ts";
+import type { Unary } from "./host/unary.ts";
 import { type Asked, traceIn } from "./metadata.ts";
 import { META } from "./metadata-names.ts";
 
@@ -22,11 +24,18 @@ export const requestKey: ContextKey<RpcRequest> = createContextKey(ALONE, { desc
 
 export class Rpc {
   readonly host: Host;
+  /** The implementations of unary methods, for the short way of `unary.ts`. */
+  readonly unary = new Map<DescMethod, Unary>();
   /** Streams that are open. */
   #streams = 0;
 
   constructor(host: Host) {
     this.host = host;
+  }
+
+  addUnary(router: ConnectRouter, desc: DescMethod, run: Unary): void {
+    this.unary.set(desc, run);
+    router.rpc(desc, run as never);
   }
 
   async principal(context: HandlerContext): Promise<Principal> {

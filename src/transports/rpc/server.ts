@@ -4,7 +4,12 @@
  */
 import type { DescFile } from "@bufbuild/protobuf";
 import { Code, ConnectError, createConnectRouter, createContextValues, type HandlerContext } from "@connectrpc/connect";
-import type { Compression, UniversalHandler, UniversalServerResponse } from "@connectrpc/connect/protocol";
+import type {
+  Compression,
+  UniversalHandler,
+  UniversalServerRequest,
+  UniversalServerResponse,
+} from "@connectrpc/connect/protocol";
 import type { Host, Limits } from "../../contract/index.ts";
 import { type ProtoDescription, RECURSION_LIMIT } from "../../describe/proto/index.ts";
 import { Fault } from "../../log/index.ts";
@@ -12,7 +17,8 @@ import { addBacktalk } from "./backtalk.ts";
 import { detailFiles } from "./details.ts";
 import { toStatus } from "./faults.ts";
 import { addHealth, healthFile } from "./health.ts";
-import { routerOptions } from "./host/router.ts";
+import { like, routerOptions } from "./host/router.ts";
+import { answerUnary, type UnaryOptions } from "./host/unary.ts";
 import { addReflection, reflectionFiles } from "./reflection.ts";
 import { Rpc, requestKey } from "./rpc.ts";
 import { addTyped } from "./typed.ts";
@@ -23,9 +29,10 @@ export { type RpcMountOptions, rpcMount } from "./host/mount.ts";
 /** One for each method, for all three protocols. */
 export function rpcHandlers(host: Host, description: ProtoDescription): readonly UniversalHandler[] {
   const options = routerOptions(host.limits);
+  const acceptCompression = options.acceptCompression.map((each) => bounded(each, host.limits));
   const router = createConnectRouter({
     ...options,
-    acceptCompression: options.acceptCompression.map((each) => bounded(each, host.limits)),
+    acceptCompression,
     binaryOptions: { recursionLimit: RECURSION_LIMIT },
   });
   const rpc = new Rpc(host);
@@ -37,7 +44,10 @@ export function rpcHandlers(host: Host, description: ProtoDescription): readonly
   const services = files.flatMap((file) => file.services.map(({ typeName }) => typeName));
   addHealth(router, host, health, services);
   addReflection(router, reflection, files);
-  return router.handlers.map((handler) => eager(handler, host.limits));
+  return router.handlers.map((otherwise) => {
+    const run = rpc.unary.get(otherwise.method);
+    return eager(otherwise, host.limits, run && { run, packings: acceptCompression });
+  });
 }
 
 /**
@@ -45,30 +55,32 @@ export function rpcHandlers(host: Host, description: ProtoDescription): readonly
  * client of a quiet stream would not learn the id of its call. The trick is within the protocols' rules: status and
  * type of a stream do not depend on what comes.
  */
-function eager(handler: UniversalHandler, limits: Limits): UniversalHandler {
-  const answer: (...args: Parameters<UniversalHandler>) => Promise<UniversalServerResponse> = (request) =>
+function eager(
+  handler: UniversalHandler,
+  limits: Limits,
+  short: Pick<UnaryOptions, "run" | "packings"> | undefined,
+): UniversalHandler {
+  const { method } = handler;
+  /** Through the handler of the protocols. */
+  const long = ({ body, ...request }: UniversalServerRequest): Promise<UniversalServerResponse> => {
+    const isEnveloped = method.methodKind !== "unary" || isGrpc(request.header);
+    return handler({ ...request, body: isStream(body) ? within(body, limits.bodyBytes, isEnveloped) : body });
+  };
+  const options = short && { ...short, most: limits.bodyBytes, method, otherwise: long };
+  const answer = (request: UniversalServerRequest): Promise<UniversalServerResponse> =>
     new Promise((resolve, reject) => {
       const values = request.contextValues ?? createContextValues();
       const opened = ({ protocolName, responseHeader, responseTrailer }: HandlerContext): void => {
         // There the status of HTTP is the outcome.
-        if (protocolName === "connect" && handler.method.methodKind === "unary") return;
+        if (protocolName === "connect" && method.methodKind === "unary") return;
         resolve({ status: 200, header: responseHeader, trailer: responseTrailer, body: later(answered) });
       };
-      const isEnveloped = handler.method.methodKind !== "unary" || isGrpc(request.header);
-      const body = isStream(request.body) ? within(request.body, limits.bodyBytes, isEnveloped) : request.body;
       const contextValues = values.set(requestKey, { signal: request.signal, opened });
-      const answered = handler({ ...request, header: sane(request.header, limits), body, contextValues });
+      const asked = { ...request, header: sane(request.header, limits), contextValues };
+      const answered = options ? answerUnary(asked, options) : long(asked);
       answered.then(resolve, reject);
     });
-  const { service, method, requestPath, supportedContentType, protocolNames, allowedMethods } = handler;
-  return Object.assign(answer, {
-    service,
-    method,
-    requestPath,
-    supportedContentType,
-    protocolNames,
-    allowedMethods,
-  }) as UniversalHandler;
+  return like(handler, answer);
 }
 
 async function* later(answered: Promise<UniversalServerResponse>): AsyncGenerator<Uint8Array> {

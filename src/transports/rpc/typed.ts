@@ -4,6 +4,7 @@ import type { ConnectRouter, HandlerContext } from "@connectrpc/connect";
 import { type CallState, type Exchange, type Principal, TOPICS } from "../../contract/index.ts";
 import { CURSOR_NUMBER, type MessageCodec, type ProtoDescription, type RpcMethod } from "../../describe/proto/index.ts";
 import { type Cursor, Fault, faultFromJson, type Page, type Place, parsePlace, type Verdict } from "../../log/index.ts";
+import type { Unary } from "./host/unary.ts";
 import { takeItems } from "./items.ts";
 import { isDeeper, tooDeep } from "./json.ts";
 import { type Asked, askedIn } from "./metadata.ts";
@@ -12,18 +13,19 @@ import { mark, readPages } from "./reading.ts";
 import { type Rpc, requestKey } from "./rpc.ts";
 
 export function addTyped(router: ConnectRouter, rpc: Rpc, { methods, topics }: ProtoDescription): void {
-  for (const each of methods.values()) router.rpc(each.desc, implement(rpc, each) as never);
+  for (const each of methods.values()) {
+    const { desc } = each;
+    if (desc.methodKind === "unary") rpc.addUnary(router, desc, unary(rpc, each));
+    else router.rpc(desc, implement(rpc, each) as never);
+  }
   for (const { topic, subscribe, publish, event } of topics.values()) {
     router.rpc(subscribe, subscriber(rpc, topic, event) as never);
-    if (publish) router.rpc(publish, publisher(rpc, topic, event, publish) as never);
+    if (publish) rpc.addUnary(router, publish, publisher(rpc, topic, event, publish));
   }
 }
 
 function implement(rpc: Rpc, method: RpcMethod): unknown {
   switch (method.method.kind) {
-    case "unary":
-      return (input: Message, context: HandlerContext) =>
-        answered(rpc, context, () => unary(rpc, method, input, context));
     case "clientStream":
       return (inputs: AsyncIterable<Message>, context: HandlerContext) =>
         answered(rpc, context, () => clientStream(rpc, method, inputs, context));
@@ -53,11 +55,14 @@ export async function* streamed<T>(rpc: Rpc, context: HandlerContext, items: Asy
   }
 }
 
-async function unary(rpc: Rpc, { address, input, output }: RpcMethod, message: Message, context: HandlerContext) {
-  const asked = askedIn(context.requestHeader);
-  const exchange = await rpc.open(context, address, asked, { input: inputOf(rpc, asked, input, message) });
-  if (exchange.id !== undefined) rpc.flush(context);
-  return said(output, await resultOf(exchange, context, asked));
+function unary(rpc: Rpc, { address, input, output }: RpcMethod): Unary {
+  return (message, context) =>
+    answered(rpc, context, async () => {
+      const asked = askedIn(context.requestHeader);
+      const exchange = await rpc.open(context, address, asked, { input: inputOf(rpc, asked, input, message) });
+      if (exchange.id !== undefined) rpc.flush(context);
+      return said(output, await resultOf(exchange, context, asked));
+    });
 }
 
 async function clientStream(rpc: Rpc, method: RpcMethod, inputs: AsyncIterable<Message>, context: HandlerContext) {
@@ -112,8 +117,8 @@ function subscriber(rpc: Rpc, topic: string, codec: MessageCodec): unknown {
   };
 }
 
-function publisher(rpc: Rpc, topic: string, codec: MessageCodec, { output }: DescMethod): unknown {
-  return (message: Message, context: HandlerContext) =>
+function publisher(rpc: Rpc, topic: string, codec: MessageCodec, { output }: DescMethod): Unary {
+  return (message, context) =>
     answered(rpc, context, async () => {
       const { key } = askedIn(context.requestHeader);
       const exchange = await rpc.use(context, TOPICS + topic);

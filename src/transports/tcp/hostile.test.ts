@@ -249,7 +249,7 @@ describe("frames", () => {
     }
     await until(() => plain.size === 0, "all to be gone");
     await serves();
-  }, 30_000);
+  }, 60_000);
 
   test("2,000 connections that say nothing, or half of something, do not stop it", async () => {
     const begun = [PREFACE, "", "backt", `${PREFACE}\0\0`, `${PREFACE}\0\0\x10\0{`];
@@ -261,5 +261,5 @@ describe("frames", () => {
     await serves();
     for (const one of raws) one.destroy();
     await until(() => plain.size === 0, "all to be gone");
-  }, 30_000);
+  }, 60_000);
 });

@@ -146,7 +146,7 @@ describe("a connection", () => {
     await until(() => metric(core, "backtalk_subscriptions") === 0, "the readings to end");
     expect(metric(core, "backtalk_connections")).toBe(0);
     await until(() => /backtalk_calls_running\{method="s\/wait"\} 0/.test(core.metrics.text()), "the calls to end");
-  }, 30_000);
+  }, 60_000);
 
   test("beyond the limit is told so, and the others go on", async () => {
     const { open, raw } = await start({ limits: { connections: 2 } });
@@ -302,7 +302,7 @@ describe("a slow reader", () => {
     expect(process.memoryUsage().rss - before).toBeLessThan(200_000_000);
     one.destroy();
     await until(() => listener.size === 0);
-  }, 30_000);
+  }, 60_000);
 
   test("that never reads its many answers is closed", async () => {
     const { open, listener, gate } = await start({ limits: { bodyBytes: 200_000, sendBufferBytes: 10_000 } });
@@ -316,7 +316,7 @@ describe("a slow reader", () => {
     one.socket.pause();
     gate.resolve("y".repeat(100_000));
     await until(() => listener.size === 0, "the close");
-  }, 30_000);
+  }, 60_000);
 });
 
 describe("credentials", () => {

@@ -284,7 +284,7 @@ describe("coming back", () => {
     // Handlers that nobody waits for were told, and their calls ended.
     gate("never").resolve("late");
     await until(() => /backtalk_calls_running\{method="s\/wait"\} 0/.test(core.metrics.text()));
-  }, 30_000);
+  }, 60_000);
 });
 
 describe("a slow reader", () => {
@@ -339,7 +339,7 @@ describe("a slow reader", () => {
     expect(seen).toEqual(Array.from({ length: count }, (_, i) => i + 1));
     expect(most).toBeLessThanOrEqual(sendBufferBytes);
     socket.destroy();
-  }, 30_000);
+  }, 60_000);
 
   test("of answers is refused more work, and never holds more than the bound", async () => {
     const limits = { sendBufferBytes: 100_000, bodyBytes: 200_000 };
@@ -360,7 +360,7 @@ describe("a slow reader", () => {
     socket.resume();
     await until(() => text.includes('"limit":"sendBufferBytes"'));
     socket.destroy();
-  }, 30_000);
+  }, 60_000);
 
   test("that asks for much at once and does not read is closed", async () => {
     const world = await start({ limits: { sendBufferBytes: 10_000, bodyBytes: 50_000 } });
@@ -371,7 +371,7 @@ describe("a slow reader", () => {
     gate("all").resolve("x".repeat(20_000));
     await until(() => world.handlers.size === 0);
     socket.destroy();
-  }, 30_000);
+  }, 60_000);
 });
 
 describe("credentials", () => {

@@ -99,7 +99,7 @@ describe("bodies of gRPC", () => {
         client.close();
       }
     });
-  }, 30_000);
+  }, 60_000);
 
   test("bombs in a row", async () => {
     const bomb = prefixed(gzipSync(Buffer.alloc(40_000_000)), 1);
@@ -112,7 +112,7 @@ describe("bodies of gRPC", () => {
         client.close();
       }
     });
-  }, 30_000);
+  }, 60_000);
 
   test("a body of one-byte frames does not keep the others waiting", async () => {
     const client = await h2.RawHttp2.open(ports.grpc);
@@ -124,7 +124,7 @@ describe("bodies of gRPC", () => {
     await until(() => client.of(h2.HEADERS, 1).length > 0);
     client.close();
     await serves();
-  }, 20_000);
+  }, 60_000);
 });
 
 describe("floods", () => {
@@ -283,7 +283,7 @@ describe("readers", () => {
     expect((await rss()) - before).toBeLessThan(128 * 1024);
     for (const client of clients) client.close();
     await serves();
-  }, 30_000);
+  }, 60_000);
 });
 
 test("a fault tells the caller nothing of the program", async () => {

@@ -12,6 +12,7 @@ import { callerValues, protocolOf } from "./caller.ts";
 import { Incoming } from "./incoming.ts";
 import { needsTrailers, notAllowed, notFound, unsupportedType } from "./refuse.ts";
 import { byPath, type Handlers, hasOneInput } from "./router.ts";
+import { Whole } from "./whole.ts";
 
 export interface RpcMountOptions {
   readonly limits: Pick<Limits, "bodyBytes" | "bodyMs">;
@@ -124,6 +125,10 @@ async function toResponse(answer: UniversalServerResponse, isUnary: boolean, don
   if (!answer.body) {
     done();
     return new Response(null, init);
+  }
+  if (answer.body instanceof Whole) {
+    done();
+    return new Response(answer.body.bytes as BodyInit, init);
   }
   const chunks = answer.body[Symbol.asyncIterator]();
   if (!isUnary) return new Response(streamOf(chunks, done), init);

@@ -6,6 +6,7 @@
 import http2, { type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
+import { Whole } from "./whole.ts";
 
 const { NGHTTP2_NO_ERROR, NGHTTP2_INTERNAL_ERROR } = http2.constants;
 
@@ -30,14 +31,39 @@ export function signalOf(stream: ServerHttp2Stream): AbortSignal {
 }
 
 /** The chunks of the body. The end of the iteration leaves the stream as it is: the answer is still to be sent. */
-export function chunksOf(stream: ServerHttp2Stream): AsyncIterable<Uint8Array> {
-  return stream.iterator({ destroyOnReturn: false });
+export function chunksOf(stream: ServerHttp2Stream): AsyncIterableIterator<Uint8Array> {
+  let wake = (): void => {};
+  let isWatched = false;
+  return {
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+    async next() {
+      // What is never asked for is never read. The iterator of the stream would cost as much as a small call.
+      if (!isWatched) for (const event of ["readable", "end", "close", "error"]) stream.on(event, () => wake());
+      isWatched = true;
+      for (;;) {
+        const value = stream.read() as Uint8Array | null;
+        if (value !== null) return { done: false, value };
+        if (stream.readableEnded) return { done: true, value: undefined };
+        if (stream.destroyed) throw gone();
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+    },
+  };
 }
 
 /** Sends an answer, one chunk after the other as the caller takes them. Rejects when the stream breaks off. */
 export async function send(answer: UniversalServerResponse, stream: ServerHttp2Stream): Promise<void> {
   const chunks = answer.body?.[Symbol.asyncIterator]();
   try {
+    if (answer.body instanceof Whole) {
+      if (stream.destroyed) throw gone();
+      respond(answer, stream);
+      return await finish(stream, answer.body.bytes);
+    }
     // The handler may add header fields until its first item, and trailers until its last.
     let chunk = await chunks?.next();
     if (stream.destroyed) throw gone();
@@ -103,10 +129,10 @@ function writable(stream: ServerHttp2Stream): Promise<void> {
   });
 }
 
-function finish(stream: ServerHttp2Stream): Promise<void> {
+function finish(stream: ServerHttp2Stream, last?: Uint8Array): Promise<void> {
   return new Promise((resolve, reject) => {
     stream.once("close", () => (stream.writableFinished ? resolve() : reject(gone())));
-    stream.end(() => {
+    stream.end(last, () => {
       // RFC 9113 §8.1: an answer before the end of the request asks for no more of it.
       if (!stream.readableEnded) stream.close(NGHTTP2_NO_ERROR);
       resolve();
