@@ -51,7 +51,7 @@ describe("what is wrong is said, with what helps", () => {
     ["host --via=", /--via needs a value/, /^$/],
     ["host --via ssee", /--via cannot be "ssee"/, /did you mean sse\?/],
     ["host --quiet=1", /--quiet takes no value/, /^$/],
-    ["host --wait soon", /--wait must be a number, from 0 to 60; it is "soon"/, /^$/],
+    ["host --wait soon", /--wait must be a number of seconds, from 0 to 60; it is "soon"/, /^$/],
     ["host --wait 61", /from 0 to 60/, /^$/],
     ["host --wait -1", /from 0 to 60; it is "-1"/, /^$/],
     ["host --wait NaN", /must be a number/, /^$/],

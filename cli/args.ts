@@ -104,16 +104,20 @@ function checked(raw: string, option: Option, value: string | undefined, isInlin
   if (option.choices && !option.choices.includes(value)) {
     throw new UsageError(`${raw} cannot be ${JSON.stringify(value)}`, suggestion(value, option.choices));
   }
-  if (option.number) checkNumber(raw, option.number, value);
+  if (option.number) checkNumber(raw, option, value);
   return value;
 }
 
-function checkNumber(raw: string, { min = 0, max, whole }: NonNullable<Option["number"]>, text: string): void {
+function checkNumber(raw: string, option: Option, text: string): void {
+  const { min = 0, max, whole } = option.number!;
   const value = Number(text);
   const isRight = text.trim() !== "" && value >= min && value <= (max ?? Number.MAX_VALUE);
   if (isRight && (!whole || Number.isInteger(value))) return;
+  const unit = option.value === "SECONDS" ? " of seconds" : "";
   const range = max === undefined ? `${min} or more` : `from ${min} to ${max}`;
-  throw new UsageError(`${raw} must be a ${whole ? "whole " : ""}number, ${range}; it is ${JSON.stringify(text)}`);
+  throw new UsageError(
+    `${raw} must be a ${whole ? "whole " : ""}number${unit}, ${range}; it is ${JSON.stringify(text)}`,
+  );
 }
 
 function checkPositionals(spec: Spec, given: readonly string[]): void {

@@ -7,6 +7,7 @@ import type { Listener, Protocol } from "../src/net/serve.ts";
 import type { Running } from "../src/start.ts";
 import { HTTP_VIAS, type Via } from "./connect.ts";
 import { labelled, type Style, table } from "./table.ts";
+import { pathText } from "./values.ts";
 
 export interface BannerOptions {
   readonly running: Running;
@@ -23,11 +24,11 @@ export function banner(options: BannerOptions, style: Style): string[] {
   const taken = recovered.retried + recovered.failed;
   return [
     ...services.flatMap((service) => labelled("service", contents(service), style)),
-    ...labelled("store", store.name, style),
+    ...labelled("store", store.name.replace(/(?<=^sqlite:).*/, pathText), style),
     ...labelled("", store.durability, style),
     ...(taken === 0 ? [] : labelled("recovered", recoveredText(recovered), style)),
     ...labelled("callers", hasAuth ? "have to prove who they are" : "are not asked who they are", style),
-    ...(certificate === undefined ? [] : labelled("certificate", `for development: ${certificate}`, style)),
+    ...(certificate === undefined ? [] : labelled("certificate", `for development: ${pathText(certificate)}`, style)),
     "",
     ...table(["TRANSPORT", "ADDRESS"], [...transportRows(listeners), ...partRows(running)], style),
   ];

@@ -8,7 +8,7 @@ import { type Ended, Place, type Server, STUDIO, serveIn, takeLines } from "./te
 const place = new Place();
 let server: Server;
 const run = (...args: string[]): Promise<Ended> => place.run(args);
-const LONG = 30_000;
+const LONG = 60_000;
 
 beforeAll(async () => {
   server = await serveIn(place);

@@ -15,3 +15,8 @@ export interface Command {
   /** @returns the exit code. @throws UsageError, Fault */
   run(context: CommandContext): Promise<number>;
 }
+
+/** How this program was called: `backtalk`, `./backtalk`, `npx backtalk`. */
+export function command(): string {
+  return process.env["BACKTALK_COMMAND"] ?? "backtalk";
+}

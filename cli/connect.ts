@@ -12,7 +12,7 @@ import { tcpPeer } from "../src/transports/tcp/client.ts";
 import { udpPeer } from "../src/transports/udp/client.ts";
 import { websocketPeer } from "../src/transports/websocket/client.ts";
 import type { Args, Option } from "./args.ts";
-import { UsageError } from "./exit.ts";
+import { causeOf, UsageError } from "./exit.ts";
 import type { Screen } from "./screen.ts";
 import { viaOf } from "./target.ts";
 import { tracer } from "./trace.ts";
@@ -58,6 +58,7 @@ export const CONNECT_OPTIONS: Readonly<Record<string, Option>> = {
   cacert: { value: "FILE", what: "trust the certificates of this PEM file" },
   insecure: { what: "do not check the server's certificate; over UDP: send credentials in the clear" },
   trace: { what: "show what goes over the wire, and when" },
+  json: { what: "print lines of JSON on a terminal too, as in a pipe" },
 };
 
 export interface ConnectOptions {
@@ -90,7 +91,8 @@ export function connect(url: string, options: ConnectOptions): Connection {
     attempts: undefined,
     closing: closing.signal,
     isUnsent: neverSent,
-    onRetry: ({ fault, delayMs }) => options.onRetry?.(`${fault.message}; trying again in ${durationText(delayMs)}`),
+    onRetry: ({ fault, delayMs }) =>
+      options.onRetry?.(`${fault.message}${causeOf(fault)}; trying again in ${durationText(delayMs)}`),
   };
   return {
     context,

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { Place, ROOT, type Server, STUDIO, serveIn } from "./testing.ts";
 
 const place = new Place();
-const LONG = 30_000;
+const LONG = 60_000;
 
 afterAll(() => place.remove());
 

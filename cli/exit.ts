@@ -42,8 +42,9 @@ export function explain(thrown: unknown): { readonly code: number; readonly line
 }
 
 /** What the platform said of a connection that failed. */
-function causeOf({ cause }: Fault): string {
-  if (!(cause instanceof Error)) return "";
+export function causeOf({ cause, message }: Pick<Fault, "cause" | "message">): string {
+  // Those of gRPC say the same once more.
+  if (!(cause instanceof Error) || cause.message.includes(message)) return "";
   const { code } = cause as { code?: unknown };
   return ` (${typeof code === "string" ? code : cause.message})`;
 }
@@ -55,6 +56,6 @@ export function exitTable(): readonly (readonly [string, string])[] {
     ["1", "a check that failed, or a defect of this command"],
     ["2", "the command was written wrong"],
     ["130", "Ctrl-C: detached, the call goes on"],
-    ...CODES.map((code, index) => [String(11 + index), code] as const),
+    ["11 to 26", `a fault of the call: ${CODES.map((code, index) => `${11 + index}=${code}`).join(", ")}`],
   ];
 }

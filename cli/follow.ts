@@ -5,7 +5,7 @@ import type { ReadVerdict } from "../src/client/types.ts";
 import type { CallState } from "../src/contract/index.ts";
 import { type Cursor, Fault, faultFromJson, isEnd, type LogEvent, type Place } from "../src/log/index.ts";
 import { progressLine } from "./progress.ts";
-import type { Screen } from "./screen.ts";
+import { oneLine, type Screen } from "./screen.ts";
 import { jsonLine, pretty } from "./values.ts";
 
 export interface FollowOptions {
@@ -60,7 +60,7 @@ async function print({ cursor, kind, at, json }: LogEvent, options: FollowOption
   switch (kind) {
     case "open":
       if ((data as { attempt: number }).attempt > 1) {
-        screen.note(`the server was restarted: attempt ${(data as { attempt: number }).attempt}`);
+        screen.note(`the server was restarted: attempt ${oneLine((data as { attempt: number }).attempt)}`);
       }
       return;
     case "progress":
@@ -99,8 +99,8 @@ function tellVerdict({ verdict, from, to, state }: ReadVerdict, { screen, isRaw 
   if (verdict === "recovered" || from === "start") return;
   const what =
     verdict === "gap"
-      ? `gap: the events from ${from} to ${to} are no longer kept`
-      : `reset: the log is another one than that of ${from}; it is read from its start`;
+      ? `gap: the events from ${oneLine(from)} to ${oneLine(to)} are no longer kept`
+      : `reset: the log is another one than that of ${oneLine(from)}; it is read from its start`;
   screen.note(what);
   if (state !== undefined) screen.note(`the state before what follows: ${pretty(state, screen.width)}`);
 }

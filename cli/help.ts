@@ -1,11 +1,15 @@
 /** The help, made from what the commands declare. */
 import { type Spec, usage } from "./args.ts";
+import { command } from "./command.ts";
 import { exitTable } from "./exit.ts";
-import { labelled, type Style } from "./table.ts";
+import { commandLines, labelled, type Style, wrap } from "./table.ts";
 
 export function generalHelp(specs: readonly Spec[], style: Style): string[] {
   return [
-    `${style.bold("backtalk")}: one handler, every way to talk to it; every call can be come back to`,
+    ...wrap(
+      `${style.bold("backtalk")}: one handler, every way to talk to it; every call can be come back to`,
+      style.width,
+    ),
     "",
     "usage: backtalk COMMAND [arguments] [options]",
     "",
@@ -13,9 +17,23 @@ export function generalHelp(specs: readonly Spec[], style: Style): string[] {
     ...labelled("  help", "this, or backtalk help COMMAND", style),
     ...labelled("  version", "the version of backtalk and of Bun", style),
     "",
+    style.bold("to begin with"),
+    ...BEGINNING.flatMap((each) => commandLines(pasted(each), style.width)),
+    "",
     style.bold("exit codes"),
-    ...exitTable().flatMap(([code, what]) => labelled(`  ${code}`, what, style, 6)),
+    ...exitTable().flatMap(([code, what]) => labelled(`  ${code}`, what, style)),
   ];
+}
+
+const BEGINNING = [
+  "backtalk serve service.ts",
+  `backtalk call localhost:4400 first.hello '{"name":"Ann"}'`,
+  "backtalk help call",
+];
+
+/** An example as it is typed here: `./backtalk`, `npx backtalk`. */
+function pasted(example: string): string {
+  return example.replace(/(^|\| )backtalk /g, (_, before: string) => `${before}${command()} `);
 }
 
 export function commandHelp(spec: Spec, style: Style): string[] {
@@ -27,15 +45,15 @@ export function commandHelp(spec: Spec, style: Style): string[] {
   rows.push(["  --help", "this"]);
   const labelWidth = Math.min(24, Math.max(...rows.map(([label]) => label.length)));
   return [
-    `${style.bold(`backtalk ${spec.name}`)}: ${spec.summary}`,
+    ...wrap(`${style.bold(`backtalk ${spec.name}`)}: ${spec.summary}`, style.width),
     "",
-    `usage: ${usage(spec)}`,
+    ...wrap(`usage: ${usage(spec)}`, style.width),
     "",
     ...rows.flatMap(([label, what]) => row(label, what, style, labelWidth)),
     ...(spec.notes ?? []).flatMap((note) => ["", ...labelled("", note, style, 0).map((line) => line.trim())]),
     "",
     style.bold("examples"),
-    ...spec.examples.map((example) => `  ${example}`),
+    ...spec.examples.flatMap((example) => commandLines(pasted(example), style.width)),
   ];
 }
 

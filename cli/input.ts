@@ -5,7 +5,7 @@ import { UsageError } from "./exit.ts";
 export async function readInput(text: string | undefined, stdin: Blob): Promise<unknown> {
   if (text === undefined) return undefined;
   const source = sourceOf(text, stdin);
-  if (!source) return parse(text, "the input");
+  if (!source) return parse(text, "the input", SHELL);
   return parse(await source.read(), source.name);
 }
 
@@ -13,7 +13,7 @@ export async function readInput(text: string | undefined, stdin: Blob): Promise<
 export async function* readItems(text: string, stdin: Blob): AsyncGenerator<unknown> {
   const source = sourceOf(text, stdin);
   if (!source) {
-    const value = parse(text, "the items");
+    const value = parse(text, "the items", SHELL);
     if (!Array.isArray(value)) throw new UsageError("items are a JSON array", "or @file or - with an item a line");
     yield* value;
     return;
@@ -64,14 +64,18 @@ async function* linesOf({ name, blob }: Source): AsyncGenerator<string> {
   if (rest !== "") yield rest;
 }
 
-function parse(text: string, what: string): unknown {
+/** What shells do to JSON. */
+const SHELL = `put it in single quotes, as in '{"n":97}'; or read it from a file with @FILE, or from stdin with -`;
+
+function parse(text: string, what: string, hint?: string): unknown {
+  if (text.trim() === "") throw new UsageError(`${what} is empty, not JSON`, hint);
   try {
     return JSON.parse(text);
   } catch (thrown) {
     const shown = text.length > 60 ? `${text.slice(0, 60)}…` : text;
     throw new UsageError(
       `${what} is not JSON: ${(thrown as Error).message.replace(/^JSON Parse error: /, "")}: ${JSON.stringify(shown)}`,
-      `put it in single quotes, as in '{"n":97}'; or read it from a file with @file, or from stdin with -`,
+      hint,
     );
   }
 }

@@ -9,7 +9,7 @@ import { Place } from "./testing.ts";
 
 const place = new Place();
 afterAll(() => place.remove());
-const LONG = 30_000;
+const LONG = 60_000;
 const run = (...args: string[]) => place.run(["lab", ...args]);
 
 test("lists the experiments with their questions, in 80 columns and as JSON", async () => {

@@ -11,7 +11,11 @@ export function logger(what: LogWhat, isJson: boolean, write: (line: string) => 
     calls: what === "none" ? "defects" : what,
     call(line) {
       if (what === "none") return;
-      write(isJson ? JSON.stringify({ ...line, at: time(line.at), ...errorOf(line) }) : callText(line, time(line.at)));
+      write(
+        isJson
+          ? JSON.stringify({ ...line, at: time(line.at), ms: Math.round(line.ms * 10) / 10, ...errorOf(line) })
+          : callText(line, time(line.at)),
+      );
     },
     note(level, message, fields) {
       if (what === "none" && level === "info") return;
@@ -30,7 +34,8 @@ function callText(line: CallLine, time: string): string {
     ...(attempt === undefined || attempt === 1 ? [] : [`attempt ${attempt}`]),
   ];
   const text = [time, method, code, `${ms.toFixed(1)} ms`, via, ...rest].join(" ");
-  return error === undefined ? text : `${text}\n${stackOf(error)}`;
+  // Set in: a message can have lines of its caller, which are not to look like lines of this log.
+  return error === undefined ? text : `${text}\n${stackOf(error)}`.replaceAll("\n", "\n    ");
 }
 
 function errorOf({ error }: CallLine): { error?: string } {

@@ -67,6 +67,7 @@ async function dispatch(argv: readonly string[], screen: Screen, interrupt: Abor
     return OK;
   }
   const args = readArgs(command.spec, rest);
+  if (args.has("json")) screen.printForPrograms();
   return await command.run({ args, screen, interrupt, stdin: Bun.stdin });
 }
 

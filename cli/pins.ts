@@ -1,6 +1,6 @@
 /** The pinned numbers of fields: `NAME.proto` beside the file of the services (PROTOCOL.md §11.2). */
 import { existsSync, readFileSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { dirname, join } from "node:path";
 import type { Contract } from "../src/contract/index.ts";
 import type { AnyService } from "../src/core/core.ts";
 import { createCore } from "../src/create.ts";
@@ -9,7 +9,7 @@ import { UsageError } from "./exit.ts";
 
 /** Where the pins of a service are. */
 export function pinPath(file: string, service: string): string {
-  return join(dirname(resolve(file)), `${service}.proto`);
+  return join(dirname(file), `${service}.proto`);
 }
 
 /** The text by the name of the service, of those that have a file. @throws UsageError */

@@ -1,8 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { CODES, Fault } from "../src/log/index.ts";
 import { DEFECT, exitCode, exitTable, explain, UsageError } from "./exit.ts";
+import { logger } from "./log.ts";
 import { progressLine } from "./progress.ts";
-import { harmless, Screen, type Sink } from "./screen.ts";
+import { harmless, oneLine, Screen, type Sink, shellWord } from "./screen.ts";
 import { clip, labelled, type Style, table, widthOf, wrap } from "./table.ts";
 import { tracer } from "./trace.ts";
 import { bytesText, durationText, jsonLine, pretty } from "./values.ts";
@@ -83,7 +84,7 @@ describe("exit codes", () => {
     const codes = CODES.map((code) => exitCode(new Fault(code, "")));
     expect(new Set(codes).size).toBe(CODES.length);
     expect(exitCode(new Fault("not_found", ""))).toBe(15);
-    expect(exitTable()).toContainEqual(["26", "unauthenticated"]);
+    expect(exitTable().at(-1)![1]).toEndWith(", 26=unauthenticated");
   });
   test("what is said of a fault", () => {
     const fault = new Fault("invalid_argument", "not valid", {
@@ -130,7 +131,31 @@ describe("screen", () => {
   });
   test("text of others cannot command the terminal", () => {
     expect(harmless("a\u001b]0;title\u0007b\nc\td")).toBe("a\\u001b]0;title\\u0007b\nc\td");
+    expect(harmless("a\u202eb\u2066c\u2028d")).toBe("a\\u202eb\\u2066c\\u2028d");
+    expect(oneLine("a\r\n b\u001b")).toBe("a\\u000d b\\u001b");
+    const [out, err] = [sink(true), sink(true)];
+    const screen = new Screen({ out, err, env: {} });
+    void screen.print("a\u001b[2J");
+    screen.note("b\u009b2J");
+    expect([out.text, err.text]).toEqual(["a\\u001b[2J\n", "b\\u009b2J\n"]);
   });
+  test("a word that is to be given to a shell is one word there, whoever has chosen it", () => {
+    expect(shellWord("http://[::1]:4400/calls/c1")).toBe("'http://[::1]:4400/calls/c1'");
+    expect(shellWord("abcd1234-a1")).toBe("abcd1234-a1");
+    for (const text of ["a b", "x;echo no", "$(echo no)", "it's `echo no`", "", "a\nb", "!!", "~", "*"]) {
+      const { stdout } = Bun.spawnSync(["sh", "-c", `printf %s ${shellWord(text)}`]);
+      expect(stdout.toString()).toBe(text.replace("\n", " "));
+    }
+  });
+});
+
+test("a log line of a defect cannot be written by who caused it", () => {
+  const lines: string[] = [];
+  const line = { at: 0, method: "s/m", via: "http", code: "internal", ms: 1 } as const;
+  const error = new Error("no user x\n1970-01-01T00:00:00.000Z s/m ok 1.0 ms http by admin");
+  logger("all", false, (text) => lines.push(...text.split("\n"))).call({ ...line, error });
+  expect(lines.filter((text) => text.startsWith("1970"))).toEqual([lines[0]!]);
+  expect(lines.join("\n")).toContain("\n    1970-01-01");
 });
 
 test("the trace says when, which way, how much and what", () => {

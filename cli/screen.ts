@@ -18,6 +18,7 @@ export class Screen {
   readonly #out: Sink;
   readonly #err: Sink;
   readonly #isColoured: boolean;
+  #isForPrograms = false;
   /** The status line at the bottom, when there is one; only on a terminal. */
   #status: ((width: number) => string) | undefined;
 
@@ -31,7 +32,12 @@ export class Screen {
 
   /** Whether somebody looks at the results; else a program reads them. */
   get isTerminal(): boolean {
-    return this.#out.isTTY === true;
+    return this.#out.isTTY === true && !this.#isForPrograms;
+  }
+
+  /** From here on results are printed as into a pipe (`--json`). */
+  printForPrograms(): void {
+    this.#isForPrograms = true;
   }
 
   /** Whether a line can be drawn again and again. */
@@ -51,20 +57,21 @@ export class Screen {
 
   /** A line of the result. Resolves when the reader has room for more. */
   print(line: string): Promise<void> {
-    this.#erase();
-    const written = new Promise<void>((resolve) => this.#out.write(`${line}\n`, () => resolve()));
-    this.#draw();
-    return written;
+    return this.printAll([harmless(line)]);
   }
 
-  async printAll(lines: readonly string[]): Promise<void> {
-    await this.print(lines.join("\n"));
+  /** Lines with a style. What somebody else has said in them was made harmless before. */
+  printAll(lines: readonly string[]): Promise<void> {
+    this.#erase();
+    const written = new Promise<void>((resolve) => this.#out.write(`${lines.join("\n")}\n`, () => resolve()));
+    this.#draw();
+    return written;
   }
 
   /** A line about what happens. */
   note(line: string): void {
     this.#erase();
-    this.#err.write(`${line}\n`);
+    this.#err.write(`${harmless(line)}\n`);
     this.#draw();
   }
 
@@ -100,10 +107,23 @@ function columnsOf(sink: Sink): number {
   return Math.max(20, sink.columns || 80);
 }
 
-/** Text of somebody else, without what a terminal would take for a command. */
+/**
+ * Text of somebody else, without what a terminal would take for a command or a line of its own, and without what
+ * shows text in another order than it has (UAX #9, §2).
+ */
 export function harmless(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
-  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, (character) => {
+  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g, (character) => {
     return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
   });
+}
+
+/** On one line, for the middle of a sentence. */
+export function oneLine(text: unknown): string {
+  return harmless(String(text)).replace(/\s+/g, " ");
+}
+
+/** A word of a command that is printed to be used again: whatever is in it, a shell takes it for nothing else. */
+export function shellWord(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${oneLine(text).replaceAll("'", "'\\''")}'`;
 }

@@ -9,8 +9,12 @@ export function pad(text: string, width: number): string {
   return text + " ".repeat(Math.max(0, width - widthOf(text)));
 }
 
-/** Breaks at spaces; a word that is longer than a line is broken too. */
+/** Breaks at spaces, and keeps what is before the first word; a word that is longer than a line is broken too. */
 export function wrap(text: string, width: number): string[] {
+  const indent = /^ */.exec(text)![0];
+  if (indent !== "" && indent.length <= width - 24) {
+    return wrap(text.slice(indent.length), width - indent.length).map((line) => indent + line);
+  }
   const most = Math.max(8, width);
   const lines: string[] = [];
   let line = "";
@@ -26,6 +30,22 @@ export function wrap(text: string, width: number): string[] {
       word = word.slice(part.length);
     }
     line = line === "" ? word : `${line} ${word}`;
+  }
+  return [...lines, line];
+}
+
+/** A command over as many lines as it needs, to be copied as it is: broken between arguments, with `\` at the ends. */
+export function commandLines(text: string, width: number, indent = "  "): string[] {
+  if (widthOf(indent + text) <= width) return [indent + text];
+  const words = text.match(/(?:[^\s'"]|'[^']*'|"[^"]*")+/g) ?? [];
+  const lines: string[] = [];
+  let line = indent.slice(1);
+  for (const word of words) {
+    if (line.trim() !== "" && widthOf(`${line} ${word} \\`) > width) {
+      lines.push(`${line} \\`);
+      line = `${indent} `;
+    }
+    line += ` ${word}`;
   }
   return [...lines, line];
 }

@@ -63,7 +63,7 @@ inTerminal.each([80, 50, 30])(
     expect(after).not.toContain("█");
     expect(after).toContain('"photos"');
   },
-  30_000,
+  60_000,
 );
 
 inTerminal(
@@ -78,7 +78,7 @@ inTerminal(
     );
     expect(text).not.toContain("█");
   },
-  30_000,
+  60_000,
 );
 
 inTerminal(
@@ -90,5 +90,5 @@ inTerminal(
     const narrow = terminal(40, `calls ${server.http} --limit 1`);
     expect(await seen(narrow.screen, /\[code 0\]/)).toMatch(/^CALL +\w+\nMETHOD +studio\./);
   },
-  30_000,
+  60_000,
 );

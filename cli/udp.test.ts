@@ -18,7 +18,7 @@ beforeAll(async () => {
   const said = JSON.parse(line!) as { listeners: { url: string }[]; addresses: { via: string; url: string }[] };
   http = said.listeners[0]!.url;
   udp = said.addresses.find(({ via }) => via === "udp")!.url;
-}, 30_000);
+}, 60_000);
 afterAll(async () => {
   server.kill();
   await server.exited;
@@ -38,7 +38,7 @@ describe("UDP", () => {
     expect(traced.err).toMatch(/> ask [0-9a-f]{16} without a token/);
     expect(traced.err).toMatch(/< retry [0-9a-f]{16}/);
     expect(traced.err).not.toContain("secret-1");
-  }, 30_000);
+  }, 60_000);
 
   test("a call that is not waited for is read over another transport", async () => {
     const key = ["--api-key", "secret-1"];
@@ -49,7 +49,7 @@ describe("UDP", () => {
     const here = await run("attach", started.out.trim(), ...key);
     expect(here.err).toContain("events are not read over UDP");
     expect(here.err).toContain("another transport");
-  }, 30_000);
+  }, 60_000);
 
   test("what is wrong is told", async () => {
     const stream = await run("call", udp, "studio.countdown", '{"from":3}', "--api-key", "secret-1");
@@ -71,5 +71,5 @@ describe("UDP", () => {
     expect(taken.err).toContain(`port ${port} of 127.0.0.1 is in use`);
     expect(taken.err).toContain("--udp-port");
     expect(taken.code).not.toBe(0);
-  }, 30_000);
+  }, 60_000);
 });

@@ -1,4 +1,5 @@
 /** Values as text: JSON on one line for programs; for people shortened, and over several lines where it is long. */
+import { isAbsolute, relative } from "node:path";
 import { harmless } from "./screen.ts";
 import { widthOf } from "./table.ts";
 
@@ -40,4 +41,10 @@ export function durationText(ms: number): string {
   const seconds = Math.round(ms / 1000);
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
   return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
+}
+
+/** A path as people read it: from here when it is below, else whole. */
+export function pathText(path: string): string {
+  const near = relative(process.cwd(), path);
+  return near === "" || near.startsWith("..") || isAbsolute(near) ? path : near;
 }

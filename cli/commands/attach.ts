@@ -3,11 +3,11 @@ import { Session } from "../../src/client/session.ts";
 import { ANONYMOUS, CALLS } from "../../src/contract/index.ts";
 import { type Cursor, type Place, parsePlace } from "../../src/log/index.ts";
 import type { Spec } from "../args.ts";
-import type { CommandContext } from "../command.ts";
+import { type CommandContext, command } from "../command.ts";
 import { CONNECT_OPTIONS, connectArgs } from "../connect.ts";
 import { DETACHED, OK, UsageError } from "../exit.ts";
 import { follow } from "../follow.ts";
-import type { Screen } from "../screen.ts";
+import { type Screen, shellWord } from "../screen.ts";
 import { callUrl } from "../target.ts";
 
 export const spec: Spec = {
@@ -74,12 +74,8 @@ export function comeBack({ screen, url, id, cursor, via }: ComeBack): void {
     screen.note("Stopped before the server had confirmed the call; see backtalk calls for what it has.");
     return;
   }
-  const after = cursor === undefined || cursor === "start" ? "" : ` --after ${cursor}`;
+  const after = cursor === undefined || cursor === "start" ? "" : ` --after ${shellWord(cursor)}`;
+  const call = shellWord(`${url}/calls/${id}`);
   screen.note("Detached: the call goes on. Come back with");
-  screen.note(`  ${command()} attach ${url}/calls/${id}${via === undefined ? "" : ` --via ${via}`}${after}`);
-}
-
-/** How this program was called: `backtalk`, `./backtalk`, `npx backtalk`. */
-export function command(): string {
-  return process.env["BACKTALK_COMMAND"] ?? "backtalk";
+  screen.note(`  ${command()} attach ${call}${via === undefined ? "" : ` --via ${via}`}${after}`);
 }

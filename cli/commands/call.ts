@@ -94,7 +94,8 @@ export async function run({ args, screen, interrupt, stdin }: CommandContext): P
     const progressed: { cursor: Cursor | undefined } = { cursor: undefined };
     const wait = args.number("wait");
     const timer = wait === undefined ? undefined : setTimeout(() => leave.abort(WAITED), wait * 1000);
-    const asking = hasItems || isAsync ? undefined : setTimeout(() => void refuseItems(session, leave), 700);
+    const refusal: { why?: UsageError } = {};
+    const asking = hasItems || isAsync ? undefined : setTimeout(() => void refuseItems(session, leave, refusal), 700);
     const sending = hasItems ? upload(session, readItems(given!, stdin)) : undefined;
     try {
       if (isAsync) {
@@ -108,8 +109,8 @@ export async function run({ args, screen, interrupt, stdin }: CommandContext): P
       await (sending ? Promise.race([reading, sending.then(() => reading)]) : reading);
       return OK;
     } catch (thrown) {
+      if (refusal.why) throw refusal.why;
       if (!leave.signal.aborted) throw thrown;
-      if (leave.signal.reason instanceof UsageError) throw leave.signal.reason;
       if (leave.signal.reason === WAITED && session.id !== undefined) {
         await screen.print(addressOf(session.id));
         return OK;
@@ -130,15 +131,18 @@ export async function run({ args, screen, interrupt, stdin }: CommandContext): P
 }
 
 /** A method that waits for items which nobody is going to send would wait for ever: only its call can tell. */
-async function refuseItems(session: Session, leave: AbortController): Promise<void> {
+async function refuseItems(session: Session, leave: AbortController, refusal: { why?: UsageError }): Promise<void> {
   try {
     await session.use(async (exchange) => {
       const state = (await exchange.state()) as CallState;
       if (state.state !== "running" || !state.received || state.received.items > 0 || state.received.ended) return;
-      await exchange.cancel();
-      leave.abort(
-        new UsageError(`${state.method} takes a stream of items`, "give them with --items: a JSON array, @FILE or -"),
+      // Said before, since the reading may see the end first.
+      refusal.why = new UsageError(
+        `${state.method} takes a stream of items`,
+        "give them with --items: a JSON array, @FILE or -",
       );
+      await exchange.cancel();
+      leave.abort();
     });
   } catch {
     // The call itself tells what is wrong.

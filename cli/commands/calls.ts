@@ -1,13 +1,13 @@
 /** `backtalk calls`: the caller's own calls. */
 import { ANONYMOUS, type CallState } from "../../src/contract/index.ts";
 import type { Args, Spec } from "../args.ts";
-import type { CommandContext } from "../command.ts";
+import { type CommandContext, command } from "../command.ts";
 import { CONNECT_OPTIONS, connectArgs } from "../connect.ts";
 import { OK } from "../exit.ts";
+import { oneLine, shellWord } from "../screen.ts";
 import { table } from "../table.ts";
 import { methodName, SERVER, serverUrl } from "../target.ts";
 import { durationText, jsonLine } from "../values.ts";
-import { command } from "./attach.ts";
 
 export const spec: Spec = {
   name: "calls",
@@ -54,7 +54,8 @@ export async function run({ args, screen, interrupt }: CommandContext): Promise<
     } else {
       await screen.printAll(table(["CALL", "METHOD", "STATE", "SINCE", "TOOK"], calls.map(rowOf), screen.style));
     }
-    if (next !== undefined) screen.note(`more: ${command()} calls ${url} ${filters(args)}--after ${next}`);
+    if (next !== undefined)
+      screen.note(`more: ${command()} calls ${url} ${filters(args)}--after ${shellWord(String(next))}`);
     return OK;
   } finally {
     connection.close();
@@ -69,9 +70,9 @@ function filters(args: Args): string {
 function rowOf({ id, method, state, openedAt, endedAt, attempt }: CallState): string[] {
   const now = Date.now();
   return [
-    id,
-    method.replace("/", "."),
-    attempt > 1 ? `${state} (${attempt})` : state,
+    oneLine(id),
+    oneLine(method).replace("/", "."),
+    oneLine(attempt > 1 ? `${state} (${attempt})` : state),
     `${durationText(Math.max(0, now - openedAt))} ago`,
     durationText(Math.max(0, (endedAt ?? now) - openedAt)),
   ];

@@ -23,7 +23,7 @@ export async function run({ args, screen, interrupt }: CommandContext): Promise<
     const session = new Session(connection.context, { to: CALLS + id, principal: ANONYMOUS, via: "cli" }, interrupt);
     await session.cancel();
     const { state } = await session.state();
-    await screen.print(screen.isTerminal ? state : jsonLine({ id, state }));
+    await screen.print(screen.isTerminal ? String(state) : jsonLine({ id, state }));
     return OK;
   } finally {
     connection.close();

@@ -12,7 +12,7 @@ import { junitOf, junitOfError } from "../../lab/report/junit.ts";
 import { layout } from "../../lab/report/layout.ts";
 import { captureNames, prepareOut, writeOut } from "../../lab/report/out.ts";
 import { headline, textTable } from "../../lab/report/text.ts";
-import { isGood, type Run, runExperiment } from "../../lab/run.ts";
+import { countedOf, isGood, type Run, runExperiment } from "../../lab/run.ts";
 import { parseBytes, parseDuration, parseLoss, parsePart, parseRate } from "../../lab/units.ts";
 import { availability } from "../../lab/wire/availability.ts";
 import { parseDrop } from "../../lab/wire/drops.ts";
@@ -42,7 +42,11 @@ export const spec: Spec = {
     reorder: { value: "PART", what: "of the packets overtakes the others" },
     duplicate: { value: "PART", what: "of the packets comes twice" },
     drop: { value: "RULE", what: "'server data 3' drops the third packet with data of the server", multiple: true },
-    congestion: { value: "NAME", what: "control of TCP and QUIC (default cubic)", choices: CONGESTION },
+    congestion: {
+      value: "NAME",
+      what: "control of TCP, and of QUIC by node:quic (default cubic)",
+      choices: CONGESTION,
+    },
     seed: { value: "N", what: "of all that is random (default 1)", number: { whole: true } },
     runs: { value: "N", what: "how often each way is tried", number: { min: 1, max: 1_000, whole: true } },
     explain: { what: "a paragraph and the clause of the standard for each line" },
@@ -92,11 +96,11 @@ async function list({ args, screen }: CommandContext): Promise<number> {
   await screen.printAll(table(["EXPERIMENT", "QUESTION"], rows, screen.style));
   const found = availability();
   if (found.isAvailable) return OK;
-  const others = EXPERIMENTS.filter(({ overLoopback }) => overLoopback).map(({ name }) => name);
+  const others = EXPERIMENTS.filter((each) => typeof countedOf(each) !== "string").map(({ name }) => name);
   screen.explain([
     `This machine has no emulated network: ${found.why}.`,
     `Remedy: ${found.remedy}.`,
-    ...(others.length === 0 ? [] : [`Without it, over loopback and without verdicts: ${others.join(", ")}.`]),
+    ...(others.length === 0 ? [] : [`Over loopback, as far as programs can count it: ${others.join(", ")}.`]),
   ]);
   return OK;
 }

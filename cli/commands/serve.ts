@@ -1,18 +1,21 @@
 /** `backtalk serve`: serves a file. */
 import { readFileSync } from "node:fs";
 import packageJson from "../../package.json";
+import type { AnyService } from "../../src/core/core.ts";
 import { type Certificate, developmentCertificate } from "../../src/net/certificate.ts";
 import { type Port, type Running, startServer } from "../../src/start.ts";
 import type { Args, Spec } from "../args.ts";
 import { authOf } from "../auth.ts";
-import { banner } from "../banner.ts";
-import type { CommandContext } from "../command.ts";
+import { banner, friendly } from "../banner.ts";
+import { type CommandContext, command } from "../command.ts";
 import { OK, UsageError } from "../exit.ts";
 import { limitsOf } from "../limits.ts";
 import { loadServices } from "../load.ts";
 import { LOGS, type LogWhat, logger } from "../log.ts";
+import { hasPage } from "../parts/describe.ts";
 import { PART_OPTIONS, partsOf } from "../parts/index.ts";
 import { DEFAULT_STORE, openStore } from "../store.ts";
+import { commandLines, type Style } from "../table.ts";
 
 const PORT = 4400;
 const TLS_PORT = 4443;
@@ -118,12 +121,26 @@ export async function run({ args, screen, interrupt }: CommandContext): Promise<
     );
   } else {
     const about = { running, services, store, certificate: certificate?.path, hasAuth: authenticate !== undefined };
-    await screen.printAll(banner(about, screen.style));
+    await screen.printAll([...banner(about, screen.style), ...tries(running, services, args, screen.style)]);
   }
   await aborted(interrupt);
   screen.note("Stopping: running calls may finish, readers are told to come back. Once more ends it at once.");
   await running.stop();
   return OK;
+}
+
+/** What can be done now. */
+function tries({ listeners }: Running, services: readonly AnyService[], args: Args, style: Style): string[] {
+  const url = friendly(listeners[0]!.url);
+  const methods = services.flatMap(({ name, members }) =>
+    Object.keys(members).flatMap((key) => (members[key]!.type === "method" ? [`${name}.${key}`] : [])),
+  );
+  const call = `In another terminal: ${command()} call ${url.replace("http://", "")} ${methods[0]} INPUT`;
+  return [
+    "",
+    ...(methods.length === 0 ? [] : commandLines(call, style.width, "")),
+    ...(hasPage(args) ? [`In a browser, to try every method: ${url}/docs`] : []),
+  ];
 }
 
 export function aborted(signal: AbortSignal): Promise<void> {

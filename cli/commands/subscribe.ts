@@ -3,12 +3,13 @@ import { Session } from "../../src/client/session.ts";
 import { ANONYMOUS, TOPICS } from "../../src/contract/index.ts";
 import type { Cursor } from "../../src/log/index.ts";
 import type { Spec } from "../args.ts";
-import type { CommandContext } from "../command.ts";
+import { type CommandContext, command } from "../command.ts";
 import { CONNECT_OPTIONS, connectArgs } from "../connect.ts";
 import { DETACHED, OK } from "../exit.ts";
 import { follow } from "../follow.ts";
+import { shellWord } from "../screen.ts";
 import { SERVER, serverUrl } from "../target.ts";
-import { command, placeOf } from "./attach.ts";
+import { placeOf } from "./attach.ts";
 
 export const spec: Spec = {
   name: "subscribe",
@@ -41,7 +42,8 @@ export async function run({ args, screen, interrupt }: CommandContext): Promise<
     if (!interrupt.aborted) throw thrown;
     const via = args.has("via") ? ` --via ${args.text("via")}` : "";
     screen.note("Stopped. Go on where it was with");
-    screen.note(`  ${command()} subscribe ${url} ${topic}${via} --after ${progressed.cursor ?? from}`);
+    const words = [url, topic].map(shellWord).join(" ");
+    screen.note(`  ${command()} subscribe ${words}${via} --after ${shellWord(progressed.cursor ?? from)}`);
     return DETACHED;
   } finally {
     connection.close();

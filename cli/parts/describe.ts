@@ -20,7 +20,7 @@ export const describe: PartSpec = {
         // Refused here, before anything listens: a server whose callers know other numbers does harm.
         const behind = pins.size === 0 ? 0 : describeProto(contract, pins).unpinned.length;
         if (behind > 0) screen.note(`${behind} new in the contract and not pinned: backtalk contract ${file} --write`);
-        const page = args.has("no-docs") ? undefined : pageFiles();
+        const page = hasPage(args) ? pageFiles() : undefined;
         const options = {
           title: [...names].join(", "),
           version: packageJson.version,
@@ -33,6 +33,11 @@ export const describe: PartSpec = {
     };
   },
 };
+
+/** Whether there is a page at `/docs`. */
+export function hasPage(args: Args): boolean {
+  return !args.has("no-docs") && pageFiles() !== undefined;
+}
 
 function brokerOf(args: Args): Broker {
   const topics = args.text("amqp-topics");

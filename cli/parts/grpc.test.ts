@@ -9,7 +9,7 @@ const QUIET = ["--no-tcp", "--no-udp"];
 
 beforeAll(async () => {
   server = await serveIn(place, STUDIO, QUIET);
-}, 30_000);
+}, 60_000);
 
 afterAll(async () => {
   server.child.kill("SIGKILL");
@@ -38,7 +38,7 @@ describe("each address", () => {
       const bad = await place.run(["call", url, "studio.isPrime", '{"n":"x"}', ...given]);
       expect(bad.code).not.toBe(0);
       expect(bad.err).toContain("n: ");
-    }, 30_000);
+    }, 60_000);
   }
 });
 
@@ -84,7 +84,7 @@ test("options that contradict each other, and none of it", async () => {
   } finally {
     other.remove();
   }
-}, 30_000);
+}, 60_000);
 
 test("a port that was asked for and is taken is an error", async () => {
   const taken: NetServer = createServer();
@@ -100,4 +100,4 @@ test("a port that was asked for and is taken is an error", async () => {
     taken.close();
     other.remove();
   }
-}, 30_000);
+}, 60_000);

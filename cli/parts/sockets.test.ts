@@ -11,7 +11,7 @@ let server: Server;
 const more = ["--tcp-port", "0", "--tcp-tls-port", "0", "--no-udp", "--store", "memory:", "--unix", "s.sock"];
 beforeAll(async () => {
   server = await serveIn(place, STUDIO, more);
-}, 30_000);
+}, 60_000);
 afterAll(async () => {
   server.child.kill();
   await server.child.exited;
@@ -74,7 +74,7 @@ describe("serve", () => {
     } finally {
       other.remove();
     }
-  }, 30_000);
+  }, 60_000);
 });
 
 describe("call", () => {
@@ -83,7 +83,7 @@ describe("call", () => {
       const { json, err } = await run("call", url, "studio.countdown", '{"from":2,"intervalMs":0}');
       expect([url, json, err]).toEqual([url, [{ n: 2 }, { n: 1 }, { n: 0 }], ""]);
     }
-  }, 30_000);
+  }, 60_000);
 
   test("a handle is taken from there by attach, calls and cancel", async () => {
     const started = await run("call", address("tcp"), "studio.countdown", '{"from":1000,"intervalMs":100}', "--async");
@@ -92,7 +92,7 @@ describe("call", () => {
     const running = await run("calls", "unix:./s.sock", "--state", "running");
     expect(running.json).toContainEqual(expect.objectContaining({ id: handle.split("/").at(-1), state: "running" }));
     expect((await run("cancel", handle)).json).toEqual([expect.objectContaining({ state: "cancelled" })]);
-  }, 30_000);
+  }, 60_000);
 
   test("--via names them, and says what address they need", async () => {
     const args = ["call", server.http, "studio.isPrime", '{"n":7}', "--via"];
@@ -100,7 +100,7 @@ describe("call", () => {
     expect(await run(...args, "unix")).toMatchObject({ code: 2, err: expect.stringContaining("unix:PATH") });
     const bad = await run("call", "tcp://nowhere:x", "studio.isPrime", '{"n":7}');
     expect(bad).toMatchObject({ code: 2, err: expect.stringContaining("tcp://host:port") });
-  }, 30_000);
+  }, 60_000);
 });
 
 describe("addresses and ports", () => {

@@ -28,7 +28,7 @@ export const webhooks: PartSpec = {
       return webhooksPart({ config, allow });
     } catch (thrown) {
       const { message, hint } = toFault(thrown);
-      throw new UsageError(`--webhooks-allow: ${message}`, hint);
+      throw new UsageError(`--webhooks ${file}: ${message}`, hint);
     }
   },
 };
@@ -44,6 +44,9 @@ function read(file: string): WebhooksConfig {
       return value;
     });
   } catch (thrown) {
-    throw new UsageError(`--webhooks ${file}: ${(thrown as Error).message}`, "see PROTOCOL.md §9");
+    throw new UsageError(
+      `--webhooks ${file}: ${(thrown as Error).message.replace(/^JSON Parse error/, "not JSON")}`,
+      "see PROTOCOL.md §9",
+    );
   }
 }

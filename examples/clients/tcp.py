@@ -94,7 +94,11 @@ def main(address, what, name, *rest):
 
 
 if __name__ == "__main__":
+    least = {"call": 5, "follow": 5, "attach": 4}
+    if len(sys.argv) < least.get("".join(sys.argv[2:3]), 99):
+        print(__doc__, file=sys.stderr)
+        sys.exit(2)
     try:
         main(*sys.argv[1:])
-    except (Fault, OSError) as problem:
+    except (Fault, OSError, ValueError) as problem:
         sys.exit(str(problem))

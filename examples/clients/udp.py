@@ -57,12 +57,17 @@ def call(sock, method, value, key=None, token=b"", credential=None):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in (4, 5):
+        print(__doc__, file=sys.stderr)
+        sys.exit(2)
     url, method, value, *key = sys.argv[1:]
     place = urlsplit(url)
-    family, _, _, _, address = socket.getaddrinfo(place.hostname, place.port or 4470, type=socket.SOCK_DGRAM)[0]
-    with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        sock.connect(address)
-        try:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(place.hostname, place.port or 4470, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.connect(address)
             print(json.dumps(call(sock, method, json.loads(value), *key, credential=os.environ.get("BACKTALK_TOKEN"))[0]))
-        except Fault as fault:
-            sys.exit(json.dumps(fault.args[0]))
+    except Fault as fault:
+        sys.exit(json.dumps(fault.args[0]))
+    except (OSError, ValueError) as problem:
+        sys.exit(str(problem))

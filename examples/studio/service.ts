@@ -42,7 +42,7 @@ export default service("studio", {
   isPrime: unary(
     {
       description: "whether n is a prime number",
-      input: z.object({ n: z.int() }),
+      input: z.object({ n: z.int().meta({ examples: [97] }) }),
       output: z.object({ prime: z.boolean() }),
       safe: true,
       cacheControl: "public, max-age=3600",
@@ -98,7 +98,13 @@ export default service("studio", {
   tell: serverStream(
     {
       description: "a story, word by word: how chat models stream tokens",
-      input: z.object({ prompt: z.string().max(1_000), intervalMs: pause.default(40) }),
+      input: z.object({
+        prompt: z
+          .string()
+          .max(1_000)
+          .meta({ examples: ["a fox"] }),
+        intervalMs: pause.default(40),
+      }),
       item: z.object({ word: z.string() }),
       fold: { initial: "", step: (text: string, { word }) => (text === "" ? word : `${text} ${word}`) },
       onRestart: "retry",
@@ -114,7 +120,14 @@ export default service("studio", {
   countdown: serverStream(
     {
       description: "counts from `from` to 0",
-      input: z.object({ from: z.int().min(0).max(1_000_000), intervalMs: pause.default(1_000) }),
+      input: z.object({
+        from: z
+          .int()
+          .min(0)
+          .max(1_000_000)
+          .meta({ examples: [5] }),
+        intervalMs: pause.default(1_000),
+      }),
       item: z.object({ n: z.int() }),
       onRestart: "retry",
     },

@@ -2,12 +2,15 @@
  * gRPC from Node, with nothing of Backtalk but its .proto files: `node client.mjs DIR HOST:PORT [BREAK_AFTER]`. Reads the
  * list as a stream; where the connection breaks (or after BREAK_AFTER items, to try it), it goes on from its cursor.
  */
-import { join } from "node:path";
 import grpc from "@grpc/grpc-js";
 import protoLoader from "@grpc/proto-loader";
 
 const [directory, address, breakAfter = "0"] = process.argv.slice(2);
-const definition = await protoLoader.load(join(directory, "todo.proto"), { includeDirs: [directory], defaults: true });
+if (!address) {
+  console.error("usage: node client.mjs DIR HOST:PORT [BREAK_AFTER]\n  such as node client.mjs api localhost:4450");
+  process.exit(2);
+}
+const definition = await protoLoader.load("todo.proto", { includeDirs: [directory], defaults: true });
 const { todo } = grpc.loadPackageDefinition(definition);
 const client = new todo.Todo(address, grpc.credentials.createInsecure());
 

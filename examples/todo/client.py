@@ -36,4 +36,7 @@ def say(**what: object) -> None:
     print(json.dumps(what), flush=True)
 
 
+if len(sys.argv) != 2:
+    print("usage: python client.py HOST:PORT, such as localhost:4450", file=sys.stderr)
+    sys.exit(2)
 main(sys.argv[1])

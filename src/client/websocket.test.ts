@@ -124,5 +124,5 @@ for (let seed = 1; seed <= 5; seed++) {
     const reading = list(client.topics.news.subscribe({ after: cursor }), 20);
     for (const n of upTo(20)) await client.topics.news.publish({ n });
     expect((await reading).map(({ data }) => data.n)).toEqual(upTo(20));
-  }, 30_000);
+  }, 60_000);
 }

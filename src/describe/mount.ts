@@ -51,14 +51,15 @@ export function descriptions(contract: Contract, options: DescriptionOptions): M
   return {
     matches(path) {
       if (path === "/asyncapi.json" || (path.startsWith(CONTRACT) && path.endsWith(".proto"))) return true;
-      return pages !== undefined && (path === PAGE || path.startsWith(`${PAGE}/`));
+      return pages !== undefined && (path === "/" || path === PAGE || path.startsWith(`${PAGE}/`));
     },
-    fetch(request, _server, own) {
+    fetch(request, server, own) {
+      const path = new URL(request.url).pathname;
+      if (path === "/") return isForPeople(request) ? toPage() : own.fetch(request, server);
       if (request.method !== "GET" && request.method !== "HEAD") {
         const fault = new Fault("unimplemented", `${request.method} is not possible here`, { hint: "use GET" });
         return own.problem(fault, { allow: "GET, HEAD" }, 405);
       }
-      const path = new URL(request.url).pathname;
       if (path === "/asyncapi.json") return answer(asyncApi(request), "application/json");
       if (path.startsWith(CONTRACT)) {
         const name = path.slice(CONTRACT.length);
@@ -67,6 +68,17 @@ export function descriptions(contract: Contract, options: DescriptionOptions): M
       return pages!(path.slice(PAGE.length), request.headers.get("accept-encoding") ?? "");
     },
   };
+}
+
+/** Somebody has typed the address of the server into a browser; programs are told that there is nothing. */
+function isForPeople({ method, headers }: Request): boolean {
+  return (method === "GET" || method === "HEAD") && (headers.get("accept") ?? "").includes("text/html");
+}
+
+/** Relative, as the names of the page are. */
+function toPage(): Response {
+  const headers = { location: PAGE.slice(1), "cache-control": "no-store", vary: "accept" };
+  return new Response(null, { status: 302, headers });
 }
 
 function answer(text: string, type: string): Response {

@@ -88,7 +88,7 @@ function methodPath(name: string, method: Method, schemas: Schemas): Json {
     ...common,
     operationId: own,
     parameters: ["IdempotencyKey", "Prefer", "RequestTimeout", "TraceParent"].map(ref.parameter),
-    requestBody: { required: false, content: body },
+    requestBody: { required: !takesMany && !acceptsNothing(method.input), content: body },
     responses:
       givesMany || takesMany
         ? responses
@@ -99,7 +99,13 @@ function methodPath(name: string, method: Method, schemas: Schemas): Json {
     ...common,
     operationId: `${own}.get`,
     parameters: [
-      { name: "input", in: "query", description: "The input as JSON; {} when absent", content: one(input) },
+      {
+        name: "input",
+        in: "query",
+        required: !acceptsNothing(method.input),
+        description: "The input as JSON; {} when absent",
+        content: one(input),
+      },
       ref.parameter("IfNoneMatch"),
     ],
     responses: {
@@ -244,6 +250,18 @@ function stream(item?: Json): Json {
 /** Tools take a bare `$ref` in an extension for a mistake. */
 function extension(schema: Json): Json {
   return "$ref" in schema ? { allOf: [schema] } : schema;
+}
+
+/** Whether the input may be left out: then it is `{}`. Of a schema that takes its time nothing is known. */
+function acceptsNothing(schema: AnySchema): boolean {
+  try {
+    const checked = schema["~standard"].validate({});
+    if (!(checked instanceof Promise)) return checked.issues === undefined;
+    checked.catch(() => {});
+  } catch {
+    // A check that fails by itself says nothing either.
+  }
+  return true;
 }
 
 /** The first line is what lists show. */

@@ -116,10 +116,13 @@ html.dark-mode nav a { color: #8ab4f8; }
 noscript { display: block; padding: 20px; font: 16px/1.5 system-ui, sans-serif; }
 .swagger-ui .info { margin: 20px 0; }
 .swagger-ui .info hgroup.main > a { display: none; }
+.swagger-ui .scheme-container:not(:has(.auth-wrapper)), .swagger-ui .schemes-server-container { display: none; }
+html.dark-mode .swagger-ui .headers td { color: #e4e6e6; }
 @media (max-width: 640px) {
   .swagger-ui .wrapper { padding: 0 12px; }
   nav { padding: 0.75rem 12px; }
-  .swagger-ui .opblock .opblock-summary { flex-wrap: wrap; }
+  .swagger-ui .opblock .opblock-summary-control { flex-wrap: nowrap; min-width: 0; }
+  .swagger-ui .opblock .opblock-summary-path-description-wrapper { flex: 1; min-width: 0; }
   .swagger-ui .opblock .opblock-summary-path { max-width: 100%; overflow-wrap: anywhere; }
   .swagger-ui .parameters-col_description input, .swagger-ui .parameters-col_description textarea { max-width: 100%; }
   .swagger-ui table { display: block; overflow-x: auto; }

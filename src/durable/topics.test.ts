@@ -137,5 +137,5 @@ describe("producers of a topic", () => {
       send("POST", "ticks", ticks(n), { ...JSON_TYPE, authorization: `Bearer u${n}`, ...producer("p", 0, 0) });
     for (let n = 0; n < 1_050; n++) expect((await write(n)).status).toBe(200);
     for (const n of [0, 500, 1_049]) expect((await write(n)).status).toBe(204);
-  }, 30_000);
+  }, 60_000);
 });

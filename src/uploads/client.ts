@@ -152,7 +152,13 @@ class Sending {
     }
     const location = response.headers.get("location");
     if (location === null) throw new Fault("unimplemented", "the server takes no uploads");
-    this.#address = new URL(location, `${this.#url}/`).href;
+    const address = new URL(location, `${this.#url}/`);
+    if (address.origin !== new URL(this.#url).origin) {
+      throw new Fault("failed_precondition", `the server wants the file sent to ${address.origin}`, {
+        hint: "credentials are not sent to another server than the one that was given",
+      });
+    }
+    this.#address = address.href;
     this.#setOffset(offsetIn(response));
     return undefined;
   }
@@ -175,6 +181,8 @@ class Sending {
     const response = await fetch(url, {
       ...init,
       method,
+      // Credentials would go with a redirect to any other server.
+      redirect: "manual",
       headers: {
         "upload-draft-interop-version": "8",
         ...(shown !== undefined && { authorization: `Bearer ${shown}` }),

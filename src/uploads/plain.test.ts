@@ -1,8 +1,12 @@
 /** Files in one request: raw bodies and forms. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
-import { rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { until } from "../../suites/transport/world.ts";
+import { LIMITS } from "../contract/limits.ts";
+import { Uploads } from "./store.ts";
 import { bytesOf, jpegOf, Lab, MiB, sha256 } from "./testing.ts";
 
 let lab: Lab;
@@ -379,5 +383,30 @@ test("a server that goes says so to whoever still sends", async () => {
   } finally {
     await (stopped ?? other.running.stop());
     rmSync(other.folder, { recursive: true, force: true });
+  }
+});
+
+test("a server that goes before the first byte has been read leaves nothing, and says so too", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "backtalk-uploads-test-"));
+  try {
+    const uploads = new Uploads(folder, LIMITS, Date.now);
+    await uploads.ready();
+    const draft = { owner: "a", type: "image/png", isOneShot: true };
+    const before = await uploads.create(draft);
+    // Its file is not made yet.
+    const during = uploads.create(draft);
+    const closed = uploads.close();
+    for (const creating of [before, during]) {
+      const entry = await creating;
+      const claim = await entry.claim();
+      const appended = uploads.append(entry, new Blob(["abc"]).stream().getReader(), { claim });
+      await expect(appended).rejects.toMatchObject({ code: "unavailable" });
+      claim.release();
+    }
+    await closed;
+    await expect(uploads.create(draft)).rejects.toMatchObject({ code: "unavailable" });
+    expect(readdirSync(folder).filter((name) => name.startsWith("u"))).toEqual([]);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
   }
 });

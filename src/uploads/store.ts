@@ -9,7 +9,7 @@ import { HEAD_BYTES, typeOf } from "../contract/media.ts";
 import { append, type Source } from "./append.ts";
 import { Check, type Digest } from "./digest.ts";
 import { type Claim, Entry } from "./entry.ts";
-import { diskFault, going, tooLarge, unfit, wrongChecksum, wrongLength } from "./faults.ts";
+import { diskFault, going, noSuchUpload, tooLarge, unfit, wrongChecksum, wrongLength } from "./faults.ts";
 import { entriesIn } from "./load.ts";
 import { takeDirectory } from "./lock.ts";
 import { bytesPath, MODE, recordPath, removeFiles, type UploadRecord, writeRecord } from "./record.ts";
@@ -32,6 +32,7 @@ export class Uploads {
   readonly #entries = new Map<string, Entry>();
   #loading: Promise<void> | undefined;
   #unlock: (() => void) | undefined;
+  #isClosing = false;
 
   constructor(directory: string, limits: Limits, now: () => number) {
     this.#directory = directory;
@@ -68,6 +69,7 @@ export class Uploads {
 
   /** @throws Fault when there is no room for it */
   async create(draft: NewUpload, id = `u${randomId()}`): Promise<Entry> {
+    if (this.#isClosing) throw going();
     const now = this.#now();
     const entry = new Entry({ ...draft, id, createdAt: now, expiresAt: now + this.#limits.uploadMs });
     const { owner, length = 0 } = draft;
@@ -84,7 +86,9 @@ export class Uploads {
     this.#entries.set(id, entry);
     try {
       await freed;
-      await (await open(bytesPath(this.#directory, id), "wx", MODE)).close();
+      await entry.inOrder(async () => {
+        if (!entry.isRemoved) await (await open(this.path(entry), "wx", MODE)).close();
+      });
       await this.save(entry);
     } catch (thrown) {
       await this.remove(entry);
@@ -96,6 +100,8 @@ export class Uploads {
   /** Appends a body at the end. A fault after which the upload is of no use has removed it. */
   async append(entry: Entry, source: Source | undefined, { claim, check, maxBytes }: AppendOptions): Promise<void> {
     const { record } = entry;
+    // It went while this waited for its turn.
+    if (entry.isRemoved) throw this.#isClosing ? going() : noSuchUpload();
     const most = Math.min(this.#limits.uploadBytes, maxBytes ?? Number.POSITIVE_INFINITY);
     if (check) {
       record.verifiedTo = entry.offset;
@@ -257,6 +263,7 @@ export class Uploads {
 
   /** Saves what has come, and takes nothing more. */
   async close(): Promise<void> {
+    this.#isClosing = true;
     await this.#loading?.catch(() => {});
     const entries = this.entries();
     const claims = await Promise.all(entries.map((entry) => entry.claim(going())));

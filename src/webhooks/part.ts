@@ -2,11 +2,11 @@
 import type { Host } from "../contract/index.ts";
 import { decodeCursor, Fault, type Store } from "../log/index.ts";
 import { Addresses } from "./address.ts";
-import type { WebhooksConfig } from "./config.ts";
+import type { Endpoint, WebhooksConfig } from "./config.ts";
 import { type Clock, Delivery, type DeliveryLogger } from "./delivery.ts";
 import { webhooksMount } from "./mount.ts";
 import { OUTBOX, OutboxStore } from "./outbox.ts";
-import { type Resolve, resolveBySystem, send } from "./send.ts";
+import { literalOf, openOf, type Resolve, resolveBySystem, send } from "./send.ts";
 
 export interface WebhooksOptions {
   readonly config: WebhooksConfig;
@@ -23,10 +23,11 @@ interface Tools {
   readonly logger: Pick<DeliveryLogger, "note">;
 }
 
-/** For `parts` of `startServer`. @throws Fault for a range that is none */
+/** For `parts` of `startServer`. @throws Fault for a range that is none, and an endpoint at an address that is closed */
 export function webhooksPart(options: WebhooksOptions) {
   const { config, resolve = resolveBySystem, ca } = options;
   const addresses = new Addresses(options.allow);
+  for (const endpoint of config.endpoints) refuseClosed(endpoint, addresses);
   const deliveries = new Map<string, Delivery>();
   let store: OutboxStore | undefined;
   return {
@@ -80,6 +81,16 @@ export function webhooksPart(options: WebhooksOptions) {
       return { addresses: [], stop: () => stop(deliveries) };
     },
   };
+}
+
+/** What is going to fail at each attempt is told of before the first. @throws Fault */
+function refuseClosed({ name, url }: Endpoint, addresses: Addresses): void {
+  const literal = literalOf(url);
+  const open = literal && openOf(url, [literal], addresses);
+  if (typeof open !== "string") return;
+  throw new Fault("invalid_argument", `the webhook endpoint ${name}: ${open}`, {
+    hint: `give https and an address of the internet, or allow this one: --webhooks-allow ${literal!.address}`,
+  });
 }
 
 async function stop(deliveries: ReadonlyMap<string, Delivery>): Promise<void> {

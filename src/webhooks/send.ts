@@ -77,13 +77,24 @@ export async function send(
 
 /** The addresses that may be sent to, or why there are none. */
 async function checked(url: URL, options: SendOptions, signal: AbortSignal): Promise<readonly Resolved[] | string> {
-  const port = Number(url.port) || (url.protocol === "https:" ? 443 : 80);
+  const literal = literalOf(url);
+  const found = literal ? [literal] : await within(options.resolve(url.hostname), signal);
+  return openOf(url, found, options.addresses);
+}
+
+/** The address that stands in the URL itself. */
+export function literalOf(url: URL): Resolved | undefined {
   const name = url.hostname.replace(/^\[|\]$/g, "");
-  const found =
-    isIP(name) !== 0 ? [{ address: name, family: isIP(name) }] : await within(options.resolve(name), signal);
-  const open = found.filter(({ address }) => options.addresses.isOpen(address));
+  const family = isIP(name);
+  return family === 0 ? undefined : { address: name, family };
+}
+
+/** Those of the addresses that may be sent to, or why there are none. */
+export function openOf(url: URL, found: readonly Resolved[], addresses: Addresses): readonly Resolved[] | string {
+  const port = Number(url.port) || (url.protocol === "https:" ? 443 : 80);
+  const open = found.filter(({ address }) => addresses.isOpen(address));
   if (open.length === 0) return "the address is not of the internet, and is not allowed (--webhooks-allow)";
-  const isAllowed = open.every(({ address }) => options.addresses.isAllowed(address));
+  const isAllowed = open.every(({ address }) => addresses.isAllowed(address));
   if (isAllowed) return open;
   if (url.protocol !== "https:") return "only https is sent to the internet";
   return isOpenPort(port) ? open : `port ${port} is not for webhooks`;
