@@ -19,7 +19,7 @@ export interface Conditions {
   readonly seed: number;
   /** How often each way is tried. */
   readonly runs: number;
-  /** Of TCP, set for each socket; and of QUIC. */
+  /** Of all TCP that a host sends, and of QUIC by node:quic; the HTTP/3 of `Bun.serve` (in `layers` alone) has no choice. */
   readonly congestion: Congestion;
   readonly drops: readonly DropRule[];
 }

@@ -19,14 +19,23 @@ export interface Experiment {
   readonly variants?: Readonly<Record<string, string>>;
   /** What it needs besides namespaces: programs of the system, such as chromium. */
   readonly needs?: readonly string[];
-  /** Whether it can be run over loopback, without claims about delay, where there are no namespaces. */
-  readonly overLoopback: boolean;
+  /** What of it is true over loopback, where there are no namespaces; or why nothing is: "as loopback loses nothing". */
+  readonly overLoopback: OverLoopback | string;
   /** @throws Error when something that it needs is missing, with the remedy */
   run(lab: Lab): Promise<Findings>;
 }
 
+export interface OverLoopback {
+  /** Keys of the columns that its programs and their kernel count: the others are not shown. */
+  readonly columns: readonly string[];
+  /** It needs what only this system's kernel tells. */
+  readonly platform?: "linux";
+}
+
 /** What an experiment has at hand. */
 export interface Lab {
+  /** `network`: emulated and measured. `loopback`: the machine has no namespaces, and nothing is claimed about delay. */
+  readonly over: "network" | "loopback";
   readonly conditions: Conditions;
   readonly variant: string | undefined;
   /** Where the machine has no namespaces, what stands for it: everything is 127.0.0.1, and captures are empty. */
@@ -87,7 +96,12 @@ export interface Finding {
   readonly explain?: string;
   /** Name of the capture that shows it. */
   readonly capture?: string;
+  /** What holds without packets, too, by what programs and their kernel counted: it is said over loopback. */
+  readonly counted?: Counted;
 }
+
+/** `expected` where it is less than with packets. */
+export type Counted = Pick<Finding, "expected" | "verdict" | "why">;
 
 export interface Plot {
   readonly title: string;

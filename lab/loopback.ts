@@ -7,7 +7,7 @@ import type { Network, NetworkOptions } from "./experiment.ts";
 import type { Host } from "./wire/index.ts";
 import { Program } from "./wire/program.ts";
 
-export const OVER_LOOPBACK = "over loopback there is no link and no capture: nothing is judged";
+export const OVER_LOOPBACK = "over loopback there is no link and no capture, which the verdict would need";
 const ADDRESS = "127.0.0.1";
 
 /** @throws Error from what only a wire can do: drops, cuts, other links, NAT */

@@ -32,6 +32,9 @@ export async function makeNetwork(conditions: Conditions, options: NetworkOption
 /** 64 bytes and the headers of UDP and IP: the rate is of these. */
 const ECHO_BITS = 92 * 8;
 
+/** In the reason of whatever is refused because of the machine. */
+export const TOO_BUSY = "this machine is too busy";
+
 /** A link that errs by more than a tenth of its round trip says nothing about round trips; 2 ms are the processes that ask. */
 function refusalOf(check: LinkCheck, { rttMs, jitterMs, rateBps }: Conditions): string | undefined {
   if (check.answered === 0) return "no echo came back";
@@ -40,5 +43,5 @@ function refusalOf(check: LinkCheck, { rttMs, jitterMs, rateBps }: Conditions): 
   const error = Math.abs(check.rttMs - rttMs - own - jitterMs);
   const allowed = Math.max((rttMs + own) / 10, 2) + jitterMs;
   if (error <= allowed) return undefined;
-  return `the link has ${check.rttMs.toFixed(1)} ms instead of ${rttMs} ms: this machine is too busy for a verdict`;
+  return `the link has ${check.rttMs.toFixed(1)} ms instead of ${rttMs} ms: ${TOO_BUSY} for a verdict`;
 }

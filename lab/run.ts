@@ -4,7 +4,7 @@ import packageJson from "../package.json";
 import { Fault } from "../src/log/index.ts";
 import { chromiumPath } from "./browser.ts";
 import { CONDITIONS, type Conditions } from "./conditions.ts";
-import type { Experiment, Findings, Lab } from "./experiment.ts";
+import type { Experiment, Findings, Lab, OverLoopback } from "./experiment.ts";
 import { loopback, OVER_LOOPBACK } from "./loopback.ts";
 import { makeNetwork } from "./network.ts";
 import { type Availability, availability } from "./wire/availability.ts";
@@ -23,8 +23,7 @@ export interface Run {
   readonly question: string;
   readonly variant: string | undefined;
   readonly conditions: Conditions;
-  /** `network`: emulated and measured. `loopback`: the machine has no namespaces, and nothing is claimed about delay. */
-  readonly over: "network" | "loopback";
+  readonly over: Lab["over"];
   readonly startedAt: string;
   readonly tookMs: number;
   readonly versions: Readonly<Record<string, string>>;
@@ -32,8 +31,8 @@ export interface Run {
 }
 
 /**
- * @throws RangeError for a variant that it does not have, or conditions that loopback has not; Fault
- * `failed_precondition` where the machine cannot run it, with the remedy as its hint
+ * @throws RangeError for a variant that it does not have; Fault `failed_precondition` where the machine cannot run
+ * it, with the remedy as its hint
  */
 export async function runExperiment(
   experiment: Experiment,
@@ -47,15 +46,19 @@ export async function runExperiment(
       `${experiment.name} has no variant ${JSON.stringify(variant)}: ${names.length === 0 ? "it has none" : `it has ${names.join(", ")}`}`,
     );
   }
-  if (!found.isAvailable && !experiment.overLoopback) {
-    throw lacking(`${experiment.name} needs an emulated network: ${found.why}`, found.remedy);
+  const counted = countedOf(experiment);
+  if (!found.isAvailable && typeof counted === "string") {
+    throw lacking(`${experiment.name} needs an emulated network, ${counted}: ${found.why}`, found.remedy);
   }
   for (const tool of experiment.needs ?? []) {
     if (!isInstalled(tool))
       throw lacking(`${experiment.name} needs ${tool}, which is not installed`, `install ${tool}`);
   }
-  const conditions: Conditions = { ...CONDITIONS, ...experiment.defaults, ...options.conditions };
+  const asked: Conditions = { ...CONDITIONS, ...experiment.defaults, ...options.conditions };
+  const over = found.isAvailable ? "network" : "loopback";
+  const conditions = over === "network" ? asked : { ...CONDITIONS, ...NO_LINK, seed: asked.seed, runs: asked.runs };
   const lab: Lab = {
+    over,
     conditions,
     variant,
     network: found.isAvailable ? (given) => makeNetwork(conditions, given) : loopback,
@@ -66,14 +69,17 @@ export async function runExperiment(
   const startedAt = new Date();
   const began = performance.now();
   const said = await experiment.run(lab);
-  const findings = found.isAvailable ? said : unjudged(said, found.why);
+  const findings =
+    found.isAvailable || typeof counted === "string"
+      ? withPackets(said)
+      : withoutPackets(said, counted, [found.why, ...unusedOf(options.conditions)].join("; "));
   return {
     experiment: experiment.name,
     title: experiment.title,
     question: experiment.question,
     variant,
     conditions,
-    over: found.isAvailable ? "network" : "loopback",
+    over,
     startedAt: startedAt.toISOString(),
     tookMs: performance.now() - began,
     versions: { backtalk: packageJson.version, bun: Bun.version, kernel: `${release()} ${kernel()}` },
@@ -81,13 +87,45 @@ export async function runExperiment(
   };
 }
 
-/** What programs saw stays; what only a capture can show is not said. */
-function unjudged({ check: _, captures: __, ...said }: Findings, why: string): Findings {
+/** Loopback has no delay that anybody has asked for. */
+const NO_LINK = { rttMs: 0 } as const;
+
+/** What of an experiment is true over loopback on this machine, or why nothing is. */
+export function countedOf({ overLoopback }: Experiment): OverLoopback | string {
+  if (typeof overLoopback === "string") return overLoopback;
+  const { platform = process.platform } = overLoopback;
+  return platform === process.platform ? overLoopback : `as without one it reads what the kernel of ${platform} counts`;
+}
+
+/** The verdict is by the packets. */
+function withPackets(said: Findings): Findings {
+  return { ...said, findings: said.findings.map(({ counted: _, ...line }) => line) };
+}
+
+/** What programs and their kernel counted stays; what only a capture can show is not said. */
+function withoutPackets(
+  { check: _, captures: __, ...said }: Findings,
+  { columns }: OverLoopback,
+  why: string,
+): Findings {
+  const plots = said.plots?.filter(({ series }) => series.some(({ points }) => points.length > 0));
   return {
     ...said,
-    findings: said.findings.map(({ capture: _, ...line }) => ({ ...line, verdict: "refused", why: OVER_LOOPBACK })),
+    columns: said.columns.filter(({ key }) => columns.includes(key)),
+    findings: said.findings.map(({ capture: _, counted, values, ...line }) => ({
+      ...line,
+      values: Object.fromEntries(Object.entries(values).filter(([key]) => columns.includes(key))),
+      ...(counted ?? ({ verdict: "refused", why: OVER_LOOPBACK } as const)),
+    })),
+    ...(plots && { plots }),
     notes: [...(said.notes ?? []), `Over loopback: ${why}.`],
   };
+}
+
+/** What was asked of a link, where there is none. */
+function unusedOf({ seed: _, runs: __, ...link }: Partial<Conditions>): string[] {
+  const names = Object.keys(link).map((name) => `--${name.replace(/Ms$|Bps$|Bytes$|(?<=drop)s$/, "")}`);
+  return names.length === 0 ? [] : [`${names.join(", ")} did nothing, as there is no link`];
 }
 
 function lacking(message: string, hint: string): Fault {

@@ -42,7 +42,7 @@ test.skipIf(!hasTshark || !hasNetwork("captures"))(
     const rtt = Number(rows.find(([, , , rtt]) => rtt !== "")?.[3]);
     expect(rtt).toBeWithin(0.02, 0.03);
   },
-  30_000,
+  60_000,
 );
 
 async function tshark(file: string, options: readonly string[], fields: readonly string[]): Promise<string[][]> {

@@ -15,9 +15,6 @@ import { restart } from "./restart/experiment.ts";
 import { segments } from "./segments/experiment.ts";
 import { window } from "./window/experiment.ts";
 
-/** What its programs see is worth seeing without a network, too; nothing that its columns show is from the capture. */
-const overLoopback = (experiment: Experiment): Experiment => ({ ...experiment, overLoopback: true });
-
 export const EXPERIMENTS: readonly Experiment[] = [
   https,
   replay,
@@ -29,9 +26,8 @@ export const EXPERIMENTS: readonly Experiment[] = [
   nagle,
   window,
   accept,
-  overLoopback(blocking),
-  // Its processes compare times by the clock of Linux.
-  process.platform === "linux" ? overLoopback(restart) : restart,
+  blocking,
+  restart,
   idempotency,
   migration,
 ];

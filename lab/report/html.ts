@@ -171,9 +171,11 @@ function footer(run: Run, { captures, findings }: RunDocument): string {
 }
 
 /** The command that does it again. */
-export function againText({ experiment, variant, conditions }: Run): string {
+export function againText({ experiment, variant, conditions, over }: Run): string {
   const { rttMs, runs, seed, congestion } = conditions;
-  const given = [`--rtt ${rttMs}ms`, `--runs ${runs}`, `--seed ${seed}`, `--congestion ${congestion}`];
+  const own = [`--runs ${runs}`, `--seed ${seed}`];
+  // Over loopback there is no link that could have any.
+  const given = over === "loopback" ? own : [`--rtt ${rttMs}ms`, ...own, `--congestion ${congestion}`];
   const { loss, jitterMs, rateBps, queueBytes, reorder, duplicate, drops } = conditions;
   if (loss) given.push(`--loss ${typeof loss === "number" ? loss : `burst:${loss.toBad}:${loss.toGood}`}`);
   if (jitterMs) given.push(`--jitter ${jitterMs}ms`);

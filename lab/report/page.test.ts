@@ -137,7 +137,7 @@ describe.skipIf(executable === undefined)("a report", () => {
         const shots = process.env["BACKTALK_SHOTS"];
         if (shots !== undefined)
           await page.screenshot({ path: join(shots, `lab-${name}-${scheme}-${width}.png`), fullPage: true });
-      }, 30_000);
+      }, 60_000);
     }
   }
 
@@ -184,7 +184,7 @@ describe.skipIf(executable === undefined)("a report", () => {
     await page.locator(".rung.selected.lost").waitFor();
     expect(await page.locator(".ladder-detail").textContent()).toContain("dropped by a rule");
     expect(wrong).toEqual([]);
-  }, 30_000);
+  }, 60_000);
 
   test("the ladder zooms by buttons and by wheel, and what was under the pointer stays", async () => {
     await using opened = await open("plain");
@@ -206,7 +206,7 @@ describe.skipIf(executable === undefined)("a report", () => {
     for (let n = 0; n < 30; n++) await page.locator('[data-do="in"]').click();
     expect(await height()).toBeLessThan(8_500_000);
     expect(await page.evaluate(() => document.querySelectorAll(".ladder .tick").length)).toBeLessThan(60);
-  }, 30_000);
+  }, 60_000);
 
   test("thousands of packets are drawn only where they are looked at", async () => {
     await using opened = await open("large");
@@ -230,7 +230,7 @@ describe.skipIf(executable === undefined)("a report", () => {
     expect(took).toBeLessThan(4_000);
     await page.locator("select[name=capture]").selectOption("2");
     expect(await page.locator(".ladder-count").textContent()).toContain("0 packets");
-  }, 30_000);
+  }, 60_000);
 
   test("on a phone a tap shows a packet, and values of plots", async () => {
     await using opened = await open("long", 390);
@@ -243,7 +243,7 @@ describe.skipIf(executable === undefined)("a report", () => {
     await page.locator("svg.narrow .bar").last().dispatchEvent("pointerdown");
     expect(await page.locator(".tip").textContent()).toContain("median");
     expect(wrong).toEqual([]);
-  }, 30_000);
+  }, 60_000);
 
   test("plots have a title, a description, and their numbers as a table", async () => {
     await using opened = await open("long");

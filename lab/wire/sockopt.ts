@@ -46,3 +46,34 @@ export function socketOptions(): SocketOptions {
     },
   };
 }
+
+/** What the kernel counts of a connection of TCP (struct tcp_info of linux/tcp.h). An older kernel lacks the later ones: 0. */
+export interface TcpInfo {
+  /** Segments that were not acknowledged. Of a listening socket: the length of its accept queue, and its limit. */
+  readonly unacked: number;
+  readonly sacked: number;
+  /** Segments sent again in all, the SYN with them. */
+  readonly retransmits: number;
+  readonly dataSegmentsOut: number;
+  /** Bytes that were written and wait to be sent. */
+  readonly unsent: number;
+  /** How long the receiver's window held it up, in microseconds. */
+  readonly windowLimitedUs: number;
+  /** The window that the other side has announced last, in bytes; undefined where the kernel does not tell. */
+  readonly window: number | undefined;
+}
+
+export function tcpInfo(options: SocketOptions, fd: number): TcpInfo {
+  const info = options.get(fd, TCP.level, TCP.INFO);
+  const view = new DataView(info.buffer, info.byteOffset, info.byteLength);
+  const u32 = (at: number) => (at + 4 <= info.byteLength ? view.getUint32(at, true) : 0);
+  return {
+    unacked: u32(24),
+    sacked: u32(28),
+    retransmits: u32(100),
+    unsent: u32(144),
+    dataSegmentsOut: u32(156),
+    windowLimitedUs: u32(176) + u32(180) * 2 ** 32,
+    window: info.byteLength >= 232 ? u32(228) : undefined,
+  };
+}

@@ -5,7 +5,8 @@ import { blocking } from "./experiment.ts";
 test.skipIf(!hasNetwork("blocking"))(
   "who blocks the loop makes everybody wait; who yields or has a thread does not",
   async () => {
-    const { finding } = await tryOut(blocking);
+    const { finding, isTooBusy } = await tryOut(blocking);
+    if (isTooBusy) return;
     const blocks = finding("blocks the event loop");
     expect(blocks.verdict).toBe("ok");
     // About fifty requests were due meanwhile, and the 99th percentile shows it; asking one by one hides it.

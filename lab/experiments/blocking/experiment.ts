@@ -37,7 +37,7 @@ export const blocking: Experiment = {
   title: "a handler that computes for 500 ms",
   question: "What does everybody else wait for while one handler computes?",
   defaults: { rttMs: 2, runs: 1 },
-  overLoopback: false,
+  overLoopback: { columns: ["p50", "p99", "max", "sent", "work"] },
   async run({ network, progress }) {
     const net = await network!();
     try {

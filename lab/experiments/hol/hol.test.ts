@@ -34,7 +34,8 @@ describe("streams that stand still", () => {
 test.skipIf(!hasNetwork("hol"))(
   "for seeds 1 to 5 one loss stops one stream of HTTP/1.1, all of HTTP/2, at most two of HTTP/3",
   async () => {
-    const { run, finding } = await tryOut(hol, { runs: 5 }, "streams");
+    const { run, finding, isTooBusy } = await tryOut(hol, { runs: 5 }, "streams");
+    if (isTooBusy) return;
     expect(run.findings.findings.map(({ name, verdict }) => [name, verdict])).toEqual([
       ["HTTP/1.1, six connections", "ok"],
       ["HTTP/2", "ok"],

@@ -1,10 +1,11 @@
 /** Visits a server: one connection, one request, and when it is asked for one more on the same connection. */
 import * as quic from "node:quic";
 import { makeCertificate } from "../../../src/net/certificate.ts";
+import type { Congestion } from "../../conditions.ts";
 import { TlsEnd } from "../../tls/connection.ts";
 import { readMessages, writeMessage } from "../../tls/http.ts";
 import { openOpenssl, TlsContext, type VERSION } from "../../tls/openssl.ts";
-import { BlockingSocket } from "../../tls/socket.ts";
+import { BlockingSocket, LateError } from "../../tls/socket.ts";
 import { serveProgram } from "../../wire/program.ts";
 
 export interface Visit {
@@ -15,6 +16,8 @@ export interface Visit {
   readonly method?: "GET" | "POST";
   readonly version?: keyof typeof VERSION;
   readonly fastOpen?: boolean;
+  /** Of QUIC; that of TCP is the host's. */
+  readonly congestion: Congestion;
   /** What an earlier visit gave, base64; undefined: the first visit. */
   readonly session?: string;
   /** The request is sent as early data. */
@@ -26,13 +29,19 @@ export interface Visit {
   readonly alpn?: readonly string[];
   /** Requests on the connection (default 1). */
   readonly requests?: number;
+  /** Longest time until the last response, in milliseconds (default 15,000). */
+  readonly withinMs?: number;
 }
+
+const WITHIN_MS = 15_000;
 
 /** What the client says about a visit; the capture decides. */
 export interface Visited {
+  /** It came to nothing: at what it stood, and whether because nothing more came in time. */
+  readonly failed?: { readonly why: string; readonly isTime: boolean };
   readonly session?: string;
   readonly keyLog: readonly string[];
-  /** Of the last response. */
+  /** Of the last response; 0: none came. */
   readonly status: number;
   /** Over TCP: the first bytes of TLS, base64, with the early data; whoever is on the way has them. */
   readonly flight?: string;
@@ -65,36 +74,64 @@ function warm(): void {
 const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString("base64");
 
 function visitTcp(visit: Visit): Visited {
-  const { address, port, path, version = "1.3", fastOpen, early = false, forge = false, groups, alpn } = visit;
-  const method = visit.method ?? "GET";
+  const { version = "1.3", forge = false, groups, alpn } = visit;
   const context = new TlsContext(openOpenssl(), { isServer: false, version, ...(groups !== undefined && { groups }) });
   const end = new TlsEnd(context, {
     ...(visit.session !== undefined && { session: Buffer.from(visit.session, "base64") }),
     forgeEarlyData: forge,
     ...(alpn && { alpn }),
   });
-  let socket: BlockingSocket | undefined;
+  const stage: Stage = { waitsFor: "connection", since: performance.now() };
   try {
-    const request = (n: number) =>
-      writeMessage({ start: `${method} ${path}/${n} HTTP/1.1`, fields: { host: "localhost" }, body: "" });
-    let triedEarly = false;
-    if (early && visit.session !== undefined) {
-      try {
-        // With the ClientHello in one flight, so that both fit into a SYN.
-        end.writeEarly(request(0));
-        triedEarly = true;
-      } catch {
-        // The ticket does not allow it: an ordinary handshake.
-      }
+    return { ...talk(visit, end, stage), keyLog: context.keyLog };
+  } catch (thrown) {
+    return { ...nothing(stage, thrown, thrown instanceof LateError), keyLog: context.keyLog };
+  } finally {
+    end.free();
+    context.free();
+  }
+}
+
+/** What a visit stands at. */
+interface Stage {
+  waitsFor: "connection" | "handshake" | "response";
+  readonly since: number;
+}
+
+/** A visit that came to nothing. */
+function nothing({ waitsFor, since }: Stage, thrown: unknown, isTime: boolean): Visited {
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  const seconds = Math.round((performance.now() - since) / 1e3);
+  const why = `no ${waitsFor} ${isTime ? `within ${seconds} s` : `(${message})`}`;
+  return { failed: { why, isTime }, keyLog: [], status: 0, triedEarly: false, claimsEarly: false };
+}
+
+function talk(visit: Visit, end: TlsEnd, stage: Stage): Omit<Visited, "keyLog"> {
+  const { address, port, path, method = "GET", early = false, forge = false } = visit;
+  const request = (n: number) =>
+    writeMessage({ start: `${method} ${path}/${n} HTTP/1.1`, fields: { host: "localhost" }, body: "" });
+  let triedEarly = false;
+  if (early && visit.session !== undefined) {
+    try {
+      // With the ClientHello in one flight, so that both fit into a SYN.
+      end.writeEarly(request(0));
+      triedEarly = true;
+    } catch {
+      // The ticket does not allow it: an ordinary handshake.
     }
-    socket = new BlockingSocket(address, port, fastOpen === undefined ? {} : { fastOpen });
+  }
+  const { fastOpen = false, withinMs = WITHIN_MS } = visit;
+  const socket = new BlockingSocket(address, port, { fastOpen, withinMs });
+  try {
+    stage.waitsFor = "handshake";
     let flight: Uint8Array | undefined;
     while (!end.handshake()) {
       const out = end.take();
       flight ??= out;
       socket.send(out);
-      end.feed(socket.receive());
+      end.feed(received(socket));
     }
+    stage.waitsFor = "response";
     let status = 0;
     const isAccepted = triedEarly && end.isEarlyAccepted;
     for (let n = 0; n < (visit.requests ?? 1); n++) {
@@ -110,17 +147,20 @@ function visitTcp(visit: Visit): Visited {
     const session = end.session();
     return {
       ...(session && { session: base64(session.bytes), ticketAllows: session.maxEarlyData }),
-      keyLog: context.keyLog,
       status,
       ...(flight && { flight: base64(flight) }),
       triedEarly,
       claimsEarly: forge ? triedEarly : isAccepted,
     };
   } finally {
-    end.free();
-    socket?.close();
-    context.free();
+    socket.close();
   }
+}
+
+function received(socket: BlockingSocket): Uint8Array {
+  const bytes = socket.receive();
+  if (bytes.length === 0) throw new Error("the server has closed the connection");
+  return bytes;
 }
 
 /** Reads until one whole response is there: its status. */
@@ -129,9 +169,7 @@ function answer(end: TlsEnd, socket: BlockingSocket): number {
   for (;;) {
     const read = end.read();
     if (!read) {
-      const bytes = socket.receive();
-      if (bytes.length === 0) throw new Error("the server closed the connection without a response");
-      end.feed(bytes);
+      end.feed(received(socket));
       continue;
     }
     got = Buffer.concat([got, read.bytes]);
@@ -141,10 +179,10 @@ function answer(end: TlsEnd, socket: BlockingSocket): number {
 }
 
 async function visitQuic(visit: Visit): Promise<Visited> {
-  const { address, port, path, early = false, groups } = visit;
+  const { address, port, congestion, early = false, groups, withinMs = WITHIN_MS } = visit;
   const keyLog: string[] = [];
   const ticket = Promise.withResolvers<Uint8Array>();
-  const triedEarly = early && visit.session !== undefined;
+  const stage: Stage = { waitsFor: "connection", since: performance.now() };
   const session = await quic.connect(`${address}:${port}`, {
     alpn: "h3",
     servername: "localhost",
@@ -155,6 +193,7 @@ async function visitQuic(visit: Visit): Promise<Visited> {
     endpoint: { address: "0.0.0.0:0" },
     // Version 2 would cost nothing, but negotiating it makes two captures out of one (RFC 9369 §4).
     version: 1,
+    cc: congestion,
     keylog: true,
     onkeylog: (line) => void keyLog.push(line.trim()),
     onsessionticket: (given) => ticket.resolve(given as Uint8Array),
@@ -163,11 +202,42 @@ async function visitQuic(visit: Visit): Promise<Visited> {
     ...(visit.session !== undefined && { sessionTicket: Buffer.from(visit.session, "base64") }),
   });
   session.closed.catch(() => {});
+  let isLate = false;
+  const late = setTimeout(() => {
+    isLate = true;
+    session.destroy();
+  }, withinMs);
+  try {
+    const asked = await askAll(visit, session, stage);
+    clearTimeout(late);
+    const saved = await Promise.race([ticket.promise, Bun.sleep(TICKET_MS)]);
+    return { ...(saved && { session: base64(saved) }), ...asked, keyLog };
+  } catch (thrown) {
+    // It has a limit of its own, of 10 s for the handshake.
+    const isTime = isLate || (thrown instanceof Error && thrown.message.includes("timed out"));
+    return { ...nothing(stage, thrown, isTime), keyLog };
+  } finally {
+    clearTimeout(late);
+    // It waits for the other side, which may hear nothing of it.
+    await Promise.race([session.close().catch(() => {}), Bun.sleep(CLOSE_MS)]);
+  }
+}
+
+const TICKET_MS = 3_000;
+const CLOSE_MS = 1_000;
+
+async function askAll(visit: Visit, session: quic.QuicSession, stage: Stage): Promise<Omit<Visited, "keyLog">> {
+  const { path, method = "GET", requests = 1, early = false } = visit;
+  const triedEarly = early && visit.session !== undefined;
   // A request on 0-RTT goes with the first flight; waiting for `opened` would cost a round trip.
-  const opened = session.opened;
+  const opened = session.opened.then((info) => {
+    stage.waitsFor = "response";
+    return info;
+  });
+  opened.catch(() => {});
   let status = 0;
-  for (let n = 0; n < (visit.requests ?? 1); n++) {
-    const request = () => ask(session, visit.method ?? "GET", `${path}/${n}`);
+  for (let n = 0; n < requests; n++) {
+    const request = () => ask(session, method, `${path}/${n}`);
     try {
       status = await request();
     } catch (thrown) {
@@ -181,15 +251,7 @@ async function visitQuic(visit: Visit): Promise<Visited> {
     }
   }
   const { earlyDataAccepted } = await opened;
-  const saved = await Promise.race([ticket.promise, Bun.sleep(3_000)]);
-  await session.close();
-  return {
-    ...(saved && { session: base64(saved) }),
-    keyLog,
-    status,
-    triedEarly,
-    claimsEarly: triedEarly && (visit.forge === true || earlyDataAccepted),
-  };
+  return { status, triedEarly, claimsEarly: triedEarly && (visit.forge === true || earlyDataAccepted) };
 }
 
 async function ask(session: quic.QuicSession, method: string, path: string): Promise<number> {

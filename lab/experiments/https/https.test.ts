@@ -1,4 +1,4 @@
-import { afterAll, expect, test } from "bun:test";
+import { afterAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,8 +6,12 @@ import { captureFile } from "../../capture/file.ts";
 import type { Finding } from "../../experiment.ts";
 import { hasNetwork, type Tried, tryOut } from "../../testing.ts";
 import { median } from "../../units.ts";
+import { parseDrop } from "../../wire/index.ts";
+import type { Visited } from "./client.ts";
 import { type Evidence, judge } from "./evidence.ts";
 import { https } from "./experiment.ts";
+import { finding as lineOf } from "./finding.ts";
+import type { Sample } from "./sample.ts";
 import { expectation, VARIANTS, type Variant, WAYS } from "./ways.ts";
 
 const isAvailable = hasNetwork("https");
@@ -131,6 +135,23 @@ test.skipIf(!isAvailable)(
   60_000,
 );
 
+test.skipIf(!isAvailable)(
+  "a way that gets no connection says so in its line, and the others go on",
+  async () => {
+    const drops = [parseDrop("client udp 1-10000", ["client", "server"])];
+    const { run, finding } = await tryOut(https, { runs: 1, drops });
+    expect(run.findings.findings.map(({ name }) => name)).toEqual(WAYS.map(({ name }) => name));
+    for (const { name, isQuic } of WAYS) {
+      const { verdict, why, values } = finding(name);
+      expect(verdict).toBe("refused");
+      if (isQuic) expect(why).toContain("no connection within 10 s in 1 of 1 runs");
+      else expect(why).not.toContain("no connection");
+      expect(values["first"]).toHaveLength(isQuic ? 0 : 1);
+    }
+  },
+  60_000,
+);
+
 const EVIDENCE: Evidence = {
   startNs: 0,
   connectNs: 100e6,
@@ -174,4 +195,49 @@ test("a forged claim is refused: the capture decides, not the words", () => {
   const never = { ...refused, earlySent: false };
   expect(judge(way, EVIDENCE, never, honest).why).toContain("no early data on the wire");
   expect(judge(way, EVIDENCE, { ...EVIDENCE, earlySent: false }, honest).isContradicted).toBe(true);
+});
+
+describe("visits that came to nothing", () => {
+  const way = WAYS.find(({ name }) => name === "TCP + TLS 1.3")!;
+  const circumstances = { rttMs: 100, askedMs: 100, variant: undefined, refusal: undefined };
+  const visited: Visited = { keyLog: [], status: 200, triedEarly: false, claimsEarly: false };
+  const visits = { way, client: 0, port: 1, path: "/", first: visited, again: visited };
+  const evidence = { ...EVIDENCE, ns: 3e8, earlySent: false, earlyAccepted: false };
+  const good: Sample = { visits, first: evidence, again: evidence, handledEarly: false, seen: [] };
+  const failed = (why: string, isTime: boolean): Visited => ({ ...visited, failed: { why, isTime } });
+  const nothing = (why: string, isTime: boolean): Sample => ({
+    ...good,
+    first: undefined,
+    again: undefined,
+    visits: { ...visits, first: failed(why, isTime), again: undefined },
+  });
+
+  test("are counted, and refuse the line of a link that was to deliver", () => {
+    expect(lineOf(way, [good, good], circumstances)).toMatchObject({ verdict: "ok", values: { first: [3, 3] } });
+    const late = nothing("no connection within 10 s", true);
+    const half: Sample = {
+      ...good,
+      again: undefined,
+      visits: { ...visits, again: failed("no response within 10 s", true) },
+    };
+    expect(lineOf(way, [late, good, late, half], circumstances)).toMatchObject({
+      verdict: "refused",
+      values: { first: [3, 3], again: [3] },
+      why: "no connection within 10 s in 2 of 4 runs; again: no response within 10 s in 1 of 4 runs; ticket used, no Certificate",
+    });
+    expect(lineOf(way, [late], circumstances)).toMatchObject({
+      verdict: "refused",
+      values: { first: [], bytes: "- + - / - + -" },
+      why: "no connection within 10 s in 1 of 1 runs",
+    });
+  });
+
+  test("fail it where they were not a matter of time, and theory holds for the link", () => {
+    const broken = nothing("no handshake (TLS failed: unknown ca)", false);
+    expect(lineOf(way, [good, broken], circumstances)).toMatchObject({
+      verdict: "failed",
+      why: expect.stringMatching(/^no handshake \(TLS failed: unknown ca\) in 1 of 2 runs; /),
+    });
+    expect(lineOf(way, [good, broken], { ...circumstances, refusal: "it loses" }).verdict).toBe("refused");
+  });
 });

@@ -1,6 +1,7 @@
 /** Serves HTTP/1.1 on the TLS of OpenSSL over TCP, and HTTP/3 on `node:quic`; notes each run of its handler. */
 import { createPrivateKey } from "node:crypto";
 import * as quic from "node:quic";
+import type { Congestion } from "../../conditions.ts";
 import { TlsEnd } from "../../tls/connection.ts";
 import { readMessages, writeMessage } from "../../tls/http.ts";
 import { openOpenssl, opensslVersion, TlsContext, type VERSION } from "../../tls/openssl.ts";
@@ -24,6 +25,8 @@ export interface Serving {
   readonly allowReplay?: boolean;
   /** What is not safe to run twice is answered with 425 Too Early when it comes as early data (RFC 8470 §5.2). */
   readonly tooEarly?: boolean;
+  /** Of QUIC; that of TCP is the host's. */
+  readonly congestion: Congestion;
   /** QUIC: a Retry for each new client. */
   readonly retry?: boolean;
 }
@@ -104,7 +107,7 @@ function serveTcp(address: string, serving: Serving): number {
 }
 
 async function serveQuic(address: string, serving: Serving): Promise<number> {
-  const { certificates, key, maxEarlyData = 0, groups, retry = false } = serving;
+  const { certificates, key, maxEarlyData = 0, groups, retry = false, congestion } = serving;
   const onSession = (session: quic.QuicSession) => {
     session.closed.catch(() => {});
     const keyLog: string[] = [];
@@ -121,6 +124,7 @@ async function serveQuic(address: string, serving: Serving): Promise<number> {
   };
   const endpoint = await quic.listen(onSession, {
     alpn: "h3",
+    cc: congestion,
     keylog: true,
     sni: { "*": { keys: [createPrivateKey(key)], certs: [Buffer.from(certificates.join(""))] } },
     enableEarlyData: maxEarlyData > 0,

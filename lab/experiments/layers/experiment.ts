@@ -50,7 +50,7 @@ export const layers: Experiment = {
   question: "What is in each packet of a request, and what does each layer add?",
   defaults: { rttMs: 20, runs: 1 },
   needs: ["curl", "openssl"],
-  overLoopback: false,
+  overLoopback: "as all that it shows is in packets",
   async run(lab) {
     for (const program of ["curl", "openssl"]) {
       if (Bun.which(program) === null) throw new Error(`${program} is not installed: install it and try again`);

@@ -2,9 +2,10 @@
 import { connect } from "node:net";
 import * as quic from "node:quic";
 import { createClient } from "../../../src/client/index.ts";
+import type { Congestion } from "../../conditions.ts";
 import { monotonic, openLibc } from "../../wire/libc.ts";
 import { serveProgram } from "../../wire/program.ts";
-import { ITEMS, type story } from "../restart/story.ts";
+import { ITEMS, type story } from "./story.ts";
 
 const EVERY_MS = 50;
 /** Longer than the story takes; what has not come by then waits for a silence to be noticed. */
@@ -25,9 +26,13 @@ const clients: Record<string, { readonly begun: Promise<void>; end(): Promise<To
 const keyLog: string[] = [];
 
 serveProgram({
-  async begin(address: string, ports: { tcp: number; quic: number; backtalk: number }): Promise<void> {
+  async begin(
+    address: string,
+    ports: { tcp: number; quic: number; backtalk: number },
+    congestion: Congestion,
+  ): Promise<void> {
     clients["tcp"] = overTcp(address, ports.tcp);
-    clients["quic"] = overQuic(address, ports.quic);
+    clients["quic"] = overQuic(address, ports.quic, congestion);
     clients["backtalk"] = overBacktalk(`http://${address}:${ports.backtalk}`);
     await Promise.all(Object.values(clients).map(({ begun }) => begun));
   },
@@ -82,7 +87,7 @@ function overTcp(address: string, port: number) {
   };
 }
 
-function overQuic(address: string, port: number) {
+function overQuic(address: string, port: number, cc: Congestion) {
   const lines = new Lines();
   let broke: Told["broke"];
   let sent = 0;
@@ -92,6 +97,7 @@ function overQuic(address: string, port: number) {
   void (async () => {
     const session = await quic.connect(`${address}:${port}`, {
       alpn: "lab",
+      cc,
       servername: "localhost",
       rejectUnauthorized: false,
       verifyPeer: "manual",

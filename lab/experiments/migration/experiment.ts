@@ -42,7 +42,7 @@ export const migration: Experiment = {
   question: "What lives on when a NAT box forgets its mappings and the client comes from another port?",
   // One change of address; more of them tell nothing new.
   defaults: { runs: 1 },
-  overLoopback: false,
+  overLoopback: "as loopback has no NAT box that could forget",
   async run({ conditions, network, progress }) {
     const { congestion } = conditions;
     const net = await network!({
@@ -59,10 +59,10 @@ export const migration: Experiment = {
         client.start(new URL("./client.ts", import.meta.url)),
         server.start(new URL("./server.ts", import.meta.url)),
       ]);
-      await answerer.call("serve", server.address, makeCertificate(["localhost"], Date.now()));
+      await answerer.call("serve", server.address, makeCertificate(["localhost"], Date.now()), congestion);
       await net.capture();
       progress("clients begin");
-      await clients.call("begin", server.address, PORTS);
+      await clients.call("begin", server.address, PORTS, congestion);
       progress("the NAT box forgets");
       const at = now();
       await client.rebind();

@@ -1,8 +1,10 @@
 import { PROTOCOL, readIp, readTcp } from "../../../src/wire/packet/ip.ts";
-import type { Experiment, Finding } from "../../experiment.ts";
+import type { Counted, Experiment, Finding } from "../../experiment.ts";
+import { TOO_BUSY } from "../../network.ts";
 import { median } from "../../units.ts";
 import type { Seen } from "../../wire/index.ts";
 import { LINK_BYTES } from "../../wire/router.ts";
+import type { Asked } from "./client.ts";
 
 const WAYS = [
   { name: "two writes", noDelay: false, isOneWrite: false, expected: "35 to 60 ms", from: 35, to: 60, trips: 2 },
@@ -32,8 +34,8 @@ export const nagle: Experiment = {
   question: "Why does a request that is written in two pieces take 40 ms on a fast network?",
   // Delay would hide it: the acknowledgement is what is waited for.
   defaults: { rttMs: 0, runs: 20 },
-  overLoopback: false,
-  async run({ conditions, network, progress }) {
+  overLoopback: { columns: ["ms", "segments"], platform: "linux" },
+  async run({ conditions, network, over, progress }) {
     const net = await network!();
     try {
       const [client, server] = [net.hosts["client"]!, net.hosts["server"]!];
@@ -49,17 +51,23 @@ export const nagle: Experiment = {
         const onTheWay = trips * conditions.rttMs;
         progress(name);
         await net.capture();
-        const times = await asker.call<number[]>("ask", server.address, port, { ...way, count: conditions.runs });
+        const asked = await asker.call<Asked>("ask", server.address, port, { ...way, count: conditions.runs });
+        const { times } = asked;
         const seen = await net.capture();
         captures.push({ name, hosts: [client, server], seen });
-        const ms = median(times);
         const held = heldBack(seen);
+        // Programs that are late are no matter of TCP: a busy machine is no failure.
+        const ms = held.ms + conditions.rttMs;
+        const isRight = ms >= from + onTheWay && ms <= to + onTheWay;
+        const isLate = median(times) > to + onTheWay;
+        const why = isRight && isLate ? `${held.why}; the programs were late: ${TOO_BUSY} for a verdict` : held.why;
         findings.push({
           name,
-          values: { ms: times, segments: held.segments / times.length },
+          values: { ms: times, segments: (over === "network" ? held : asked).segments / times.length },
           expected: onTheWay === 0 ? expected : `${expected}, and ${onTheWay} ms on the way`,
-          verdict: net.refusal ? "refused" : ms >= from + onTheWay && ms <= to + onTheWay ? "ok" : "failed",
-          why: net.refusal ?? held.why,
+          verdict: net.refusal || (isRight && isLate) ? "refused" : isRight ? "ok" : "failed",
+          why: net.refusal ?? why,
+          counted: countedOf(asked, trips === 2),
           source: "RFC 9293 §3.7.4, §3.8.6.3",
           explain: EXPLAIN[name],
           capture: name,
@@ -80,24 +88,46 @@ export const nagle: Experiment = {
   },
 };
 
-/** What the capture says: how long a second piece waited, and for what. */
-function heldBack(seen: readonly Seen[]): { readonly segments: number; readonly why: string } {
+/** What the kernel has not sent after the last write, it holds back. */
+export function countedOf({ times, segments, held }: Asked, waits: boolean): Counted {
+  const each = segments === times.length ? "one segment" : `${Number((segments / times.length).toFixed(1))} segments`;
+  return {
+    expected: waits ? "the second piece waits" : "nothing waits",
+    // A connection acknowledges its first segments at once (quick ACK): then there is nothing to wait for.
+    verdict: (waits ? held > times.length / 2 : held === 0) ? "ok" : "failed",
+    why: `${each} a message; the kernel held a piece back of ${held === 0 ? "none" : `${held} of ${times.length} messages`}`,
+  };
+}
+
+/** What the capture says: how long TCP held a message and its answer back, without the way; for what its second piece waited. */
+function heldBack(seen: readonly Seen[]): { readonly segments: number; readonly ms: number; readonly why: string } {
   const waits: number[] = [];
+  const times: number[] = [];
+  let begunAt: number | undefined;
+  let wholeAt = 0;
+  let answeredAt: number | undefined;
   let segments = 0;
   let pieceAt: number | undefined;
   let ackAt: number | undefined;
   let afterAck = 0;
-  for (const { from, at, bytes } of seen) {
+  for (const { from, at, drop, bytes } of seen) {
     const ip = readIp(bytes, LINK_BYTES);
     const tcp = ip?.protocol === PROTOCOL.tcp ? readTcp(ip.payload) : undefined;
     if (!tcp || tcp.flags.syn) continue;
     if (from === 1) {
-      if (tcp.payload.length > 0) pieceAt = undefined;
-      else if (pieceAt !== undefined) ackAt = at;
+      if (tcp.payload.length > 0) {
+        pieceAt = undefined;
+        answeredAt ??= at;
+        if (drop !== undefined || begunAt === undefined) continue;
+        times.push((wholeAt - begunAt + at - answeredAt) / 1e6);
+        begunAt = answeredAt = undefined;
+      } else if (pieceAt !== undefined) ackAt = at;
       continue;
     }
     if (tcp.payload.length === 0) continue;
     segments++;
+    begunAt ??= at;
+    if (drop === undefined) wholeAt = at;
     if (pieceAt !== undefined) {
       waits.push((at - pieceAt) / 1e6);
       if (ackAt !== undefined) afterAck++;
@@ -105,13 +135,19 @@ function heldBack(seen: readonly Seen[]): { readonly segments: number; readonly 
     pieceAt = at;
     ackAt = undefined;
   }
-  if (waits.length === 0) return { segments, why: "one segment a message: nothing waits" };
+  const ms = times.length === 0 ? Number.NaN : median(times);
+  if (waits.length === 0) return { segments, ms, why: "one segment a message: nothing waits" };
   const wait = median(waits);
   if (afterAck > waits.length / 2) {
     return {
       segments,
+      ms,
       why: `the second segment left ${wait.toFixed(1)} ms after the first, when the delayed ACK had come`,
     };
   }
-  return { segments, why: `the second segment left ${wait.toFixed(2)} ms after the first, without waiting for an ACK` };
+  return {
+    segments,
+    ms,
+    why: `the second segment left ${wait.toFixed(2)} ms after the first, without waiting for an ACK`,
+  };
 }

@@ -26,7 +26,7 @@ export function patternsOf({ ways = WAYS, rates = RATES, idleMs = 18_000 }: Patt
     question: "How late is an event, and what does it cost, by polling, long polling, SSE, WebSocket, gRPC, pub/sub?",
     defaults: { rttMs: 40, runs: 1 },
     variants: { tls: "the same over TLS 1.3" },
-    overLoopback: false,
+    overLoopback: "as its costs are those of packets",
     async run(lab) {
       const isTls = lab.variant === "tls";
       const net = await lab.network!();

@@ -30,6 +30,8 @@ function page(held: number): string {
 
 const now = monotonic(openLibc());
 let [pageAt, reportAt] = [0, 0];
+/** Held requests that came before anything was answered, and whether the plain one did. */
+let [held, isAnswering, isPlainAtOnce] = [0, false, false];
 const reported = Promise.withResolvers<Report>();
 
 function html(text: string): Response {
@@ -39,7 +41,7 @@ function html(text: string): Response {
 }
 
 serveProgram({
-  async serve(address: string, held: number, heldMs: number, tls?: { cert: string; key: string }): Promise<number> {
+  async serve(address: string, most: number, heldMs: number, tls?: { cert: string; key: string }): Promise<number> {
     const { listeners } = await serve({
       hostname: address,
       ...(tls ? { tls: { port: 0, ...tls } } : { port: 0 }),
@@ -50,11 +52,16 @@ serveProgram({
         if (pathname === "/start") return html('<script>location.href = "/page"</script>');
         if (pathname === "/page") {
           pageAt = now();
-          return html(page(held));
+          return html(page(most));
         }
-        if (pathname === "/plain") return new Response("plain");
+        if (pathname === "/plain") {
+          isPlainAtOnce = !isAnswering;
+          return new Response("plain");
+        }
         if (pathname === "/held") {
+          if (!isAnswering) held++;
           await Bun.sleep(heldMs);
+          isAnswering = true;
           return new Response("held");
         }
         if (pathname !== "/report") return new Response(null, { status: 404 });
@@ -65,6 +72,6 @@ serveProgram({
     });
     return Number(new URL(listeners[0]!.url).port);
   },
-  /** With when the page was asked for and when it reported, in nanoseconds. */
-  report: async () => ({ ...(await reported.promise), pageAt, reportAt }),
+  /** What the page reports, and what the server saw of it. */
+  report: async (): Promise<Report> => ({ ...(await reported.promise), pageAt, reportAt, held, isPlainAtOnce }),
 });

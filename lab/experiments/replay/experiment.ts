@@ -1,6 +1,6 @@
 import { makeCertificate } from "../../../src/net/certificate.ts";
 import { PROTOCOL, readIp, readTcp, u32 } from "../../../src/wire/packet/ip.ts";
-import { clientLink } from "../../conditions.ts";
+import { type Conditions, clientLink } from "../../conditions.ts";
 import type { Capture, Experiment, Finding, Network } from "../../experiment.ts";
 import { EXTENSION } from "../../tls/handshake.ts";
 import { portsOf, quicStory } from "../../tls/quic.ts";
@@ -56,8 +56,8 @@ export const replay: Experiment = {
   question: "How often does the handler run when the network sends a first flight again?",
   // Nothing here is about time; `runs` is how often it is sent again.
   defaults: { rttMs: 20, runs: 3 },
-  overLoopback: false,
-  async run({ conditions, network, progress, signal }) {
+  overLoopback: { columns: ["ran"], platform: "linux" },
+  async run({ conditions, network, over, progress, signal }) {
     const { congestion } = conditions;
     const net = await network!({
       hosts: {
@@ -73,12 +73,14 @@ export const replay: Experiment = {
       ]);
       const findings: Finding[] = [];
       const captures: Capture[] = [];
-      for (const each of CASES) {
+      // The others need packets that were captured.
+      const cases = over === "network" ? CASES : CASES.filter(({ way }) => way === "TCP");
+      for (const each of cases) {
         if (signal.aborted) break;
         // A server of QUIC takes what comes with the same ids as more of the connection that the first one has opened.
         const runs = each.way === "QUIC" ? 1 : conditions.runs;
         progress(each.name);
-        const tried = await tryCase(net, client, server, each, runs);
+        const tried = await tryCase(net, client, server, { ...each, congestion }, runs);
         findings.push(conclude(each, runs, tried));
         captures.push({
           name: each.name,
@@ -96,11 +98,14 @@ export const replay: Experiment = {
         findings,
         check: net.check,
         captures,
-        notes: [
-          "TCP: the bytes of the flight on connections of somebody else; Fast Open and QUIC: the captured packets themselves, put on the wire again",
-          "QUIC: sent again once, half a second after the connection was closed; more of the same is no new connection to the server",
-          `QUIC with single-use tickets was not tried: node:quic of Bun ${Bun.version} has no such choice`,
-        ],
+        notes:
+          over === "loopback"
+            ? ["Fast Open and QUIC are left out: there, captured packets are sent again"]
+            : [
+                "TCP: the bytes of the flight on connections of somebody else; Fast Open and QUIC: the captured packets themselves, put on the wire again",
+                "QUIC: sent again once, half a second after the connection was closed; more of the same is no new connection to the server",
+                `QUIC with single-use tickets was not tried: node:quic of Bun ${Bun.version} has no such choice`,
+              ],
       };
     } finally {
       await net.stop();
@@ -117,8 +122,14 @@ export interface Tried {
   readonly keyLog: readonly string[];
 }
 
-async function tryCase(net: Network, client: Program, server: Program, tried: Case, times: number): Promise<Tried> {
-  const { way, method, protection } = tried;
+async function tryCase(
+  net: Network,
+  client: Program,
+  server: Program,
+  tried: Case & Pick<Conditions, "congestion">,
+  times: number,
+): Promise<Tried> {
+  const { way, method, protection, congestion } = tried;
   const { address } = net.hosts["server"]!;
   const { cert, key } = makeCertificate(["localhost"], Date.now());
   const serving: Serving = {
@@ -127,11 +138,13 @@ async function tryCase(net: Network, client: Program, server: Program, tried: Ca
     maxEarlyData: 16_384,
     allowReplay: protection !== "single-use tickets",
     tooEarly: protection === "425 Too Early",
+    congestion,
   };
   const isQuic = way === "QUIC";
   const port = await server.call<number>(isQuic ? "serveQuic" : "serveTcp", address, serving);
   const call = isQuic ? "visitQuic" : "visitTcp";
-  const visit: Visit = { address, port, path: "/", method: "GET", early: true, fastOpen: way === "Fast Open" };
+  const fastOpen = way === "Fast Open";
+  const visit: Visit = { address, port, path: "/", method: "GET", early: true, fastOpen, congestion };
   const { session } = await client.call<Visited>(call, visit);
   await Promise.all([net.capture(), server.call("handled"), server.call("keyLogs")]);
   const visited = await client.call<Visited>(call, { ...visit, method, ...(session !== undefined && { session }) });
@@ -285,8 +298,13 @@ export function conclude({ name, method, protection }: Case, times: number, trie
     agrees ? "" : `the server says that ${early} ran on early data: that is not what the capture shows`,
     hasAll ? "" : `${times + 1} were expected`,
   ];
+  const isRun = handled.length === expected && status === 200;
   return {
     name,
+    counted: {
+      verdict: isRun ? "ok" : "failed",
+      why: `sent again ${times} times, the handler ran ${handled.length === 1 ? "once" : `${handled.length} times`}, ${early} of them on early data`,
+    },
     values: { sent: stories.length, accepted, ran: handled.length },
     expected: `ran ${expected}`,
     verdict: isGood ? "ok" : "failed",

@@ -5,16 +5,20 @@ import { serverStream, service } from "../../../src/index.ts";
 export const ITEMS = 60;
 export const EVERY_MS = 50;
 
-export const story = service("story", {
-  tell: serverStream(
-    { input: z.object({}), item: z.object({ n: z.number() }), onRestart: "retry" },
-    async function* (_, call) {
-      let next = 0;
-      for await (const { kind } of call.history()) if (kind === "item") next++;
-      for (; next < ITEMS; next++) {
-        yield { n: next };
-        await new Promise((resolve) => setTimeout(resolve, EVERY_MS));
-      }
-    },
-  ),
-});
+export const story = storyOf(ITEMS, EVERY_MS);
+
+export function storyOf(items: number, everyMs: number) {
+  return service("story", {
+    tell: serverStream(
+      { input: z.object({}), item: z.object({ n: z.number() }), onRestart: "retry" },
+      async function* (_, call) {
+        let next = 0;
+        for await (const { kind } of call.history()) if (kind === "item") next++;
+        for (; next < items; next++) {
+          yield { n: next };
+          await new Promise((resolve) => setTimeout(resolve, everyMs));
+        }
+      },
+    ),
+  });
+}

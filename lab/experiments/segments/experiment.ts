@@ -17,8 +17,10 @@ interface Case {
   readonly bufferBytes: number;
   readonly readAfterMs: number;
   readonly who: string;
-  /** Whether what was seen is what theory says. */
+  /** Whether what was seen is what theory says; and of it what the reads alone show. */
   readonly isRight: (told: Told) => boolean;
+  readonly isRead?: (reads: readonly number[]) => boolean;
+  readonly readsExpected?: string;
   readonly expected: string;
   readonly explain: string;
 }
@@ -32,6 +34,10 @@ interface Told {
 
 const WHOLE: Way = { writeBytes: Number.MAX_SAFE_INTEGER, pauseMs: 0, isTls: false };
 const most = (values: readonly number[]) => Math.max(0, ...values);
+const sum = (values: readonly number[]) => values.reduce((total, each) => total + each, 0);
+const isOfBuffer = (reads: readonly number[]) =>
+  reads.slice(0, -1).every((bytes) => bytes === 4_096) && reads.length === 5;
+const isOfRecords = (reads: readonly number[]) => most(reads) <= 16_384 && sum(reads) >= BODY;
 
 const CASES: readonly Case[] = [
   {
@@ -42,6 +48,8 @@ const CASES: readonly Case[] = [
     who: "nobody: all had come before the program looked",
     expected: "many segments, one read",
     isRight: ({ segments, reads }) => segments.length > 10 && reads.length === 1,
+    isRead: (reads) => reads.length === 1,
+    readsExpected: "one read",
     explain:
       "TCP is a stream of bytes. What the server wrote at once left as segments of the size that both sides announced (MSS), and the kernel of the client put them together again. A program that reads late gets all of it in one read: neither writes nor segments can be seen in what read() returns.",
   },
@@ -52,7 +60,8 @@ const CASES: readonly Case[] = [
     readAfterMs: 400,
     who: "the reader, by its buffer",
     expected: "reads of 4,096",
-    isRight: ({ reads }) => reads.slice(0, -1).every((bytes) => bytes === 4_096) && reads.length === 5,
+    isRight: ({ reads }) => isOfBuffer(reads),
+    isRead: isOfBuffer,
     explain:
       "A read returns at most what fits its buffer. Pieces of one size are a sign of the program, not of the network.",
   },
@@ -94,6 +103,7 @@ const CASES: readonly Case[] = [
     who: "the server, by its pauses",
     expected: "a read for each write",
     isRight: ({ reads, writes }) => Math.abs(reads.length - writes) <= 2,
+    isRead: (reads) => Math.abs(reads.length - 20) <= 2,
     explain:
       "Writes that are far apart leave apart, and a waiting reader sees each. It looks like messages, until two of them meet in a queue: whoever needs messages must frame them.",
   },
@@ -104,7 +114,8 @@ const CASES: readonly Case[] = [
     readAfterMs: 0,
     who: "TLS, by its records of at most 16,384 bytes",
     expected: "pieces of at most 16,384",
-    isRight: ({ reads }) => most(reads) <= 16_384 && reads.reduce((total, bytes) => total + bytes, 0) >= BODY,
+    isRight: ({ reads }) => isOfRecords(reads),
+    isRead: isOfRecords,
     explain:
       "A TLS record can be opened only when all of it has come and its tag was checked (RFC 8446 §5.2): the program gets whole records of at most 16,384 bytes, however the segments came. Small records show the first byte sooner, large ones cost fewer bytes.",
   },
@@ -116,8 +127,8 @@ export const segments: Experiment = {
   question: "Why does a client see a response in pieces, and who decides how large they are?",
   defaults: { rttMs: 20, runs: 1 },
   needs: ["curl"],
-  overLoopback: false,
-  async run({ conditions, network, progress }) {
+  overLoopback: { columns: ["writes", "reads", "curl"], platform: "linux" },
+  async run({ conditions, network, over, progress }) {
     if (Bun.which("curl") === null) throw new Error("curl is not installed: install it and try again");
     using folder = scratch("segments");
     const directory = folder.path;
@@ -125,7 +136,9 @@ export const segments: Experiment = {
     const findings: Finding[] = [];
     const captures: Capture[] = [];
     let check: Network["check"];
-    for (const each of CASES) {
+    // Over loopback the smaller of two MSS is that of loopback.
+    const cases = over === "network" ? CASES : CASES.filter(({ mtu }) => mtu === undefined);
+    for (const each of cases) {
       progress(each.name);
       const { congestion } = conditions;
       const client = { ...clientLink(conditions), congestion, ...(each.mtu !== undefined && { mtu: each.mtu }) };
@@ -152,6 +165,13 @@ export const segments: Experiment = {
           source: each.way.isTls ? "RFC 8446 §5.1" : "RFC 9293 §3.7.1",
           explain: each.explain,
           capture: each.name,
+          ...(each.isRead && {
+            counted: {
+              expected: each.readsExpected ?? each.expected,
+              verdict: each.isRead(told.reads) ? "ok" : "failed",
+              why: `decided by ${each.who}; reads of ${summary(told.reads)}`,
+            },
+          }),
         });
         captures.push({
           name: each.name,
@@ -203,7 +223,7 @@ async function tryCase(net: Network, each: Case, pem: { cert: string; key: strin
   const connection = connectionsOf(seen)[0];
   const mine = connection?.segments ?? [];
   const mss = Math.min(...mine.filter(({ tcp }) => tcp.flags.syn).map(mssOf));
-  const size = mine.filter(({ isOpener }) => !isOpener).reduce((total, { tcp }) => total + tcp.payload.length, 0);
+  const size = sum(mine.filter(({ isOpener }) => !isOpener).map(({ tcp }) => tcp.payload.length)) || sum(reads);
   return {
     told: {
       writes: Math.ceil(size / way.writeBytes),

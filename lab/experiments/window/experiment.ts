@@ -1,6 +1,6 @@
 import { connectionsOf, type Segment } from "../../capture/segments.ts";
 import { clientLink } from "../../conditions.ts";
-import type { Capture, Experiment, Finding, Plot } from "../../experiment.ts";
+import type { Capture, Counted, Experiment, Finding, Plot } from "../../experiment.ts";
 import type { Sample } from "./server.ts";
 
 const BYTES = 1_000_000;
@@ -13,8 +13,8 @@ export const window: Experiment = {
   title: "the receive window",
   question: "What does a server notice of a client that reads slowly?",
   defaults: { rttMs: 20, runs: 1 },
-  overLoopback: false,
-  async run({ conditions, network, progress }) {
+  overLoopback: { columns: ["ms", "limited"], platform: "linux" },
+  async run({ conditions, network, over, progress }) {
     const net = await network!({
       hosts: {
         client: { ...clientLink(conditions), congestion: conditions.congestion, sysctls: { "ipv4/tcp_rmem": BUFFER } },
@@ -39,7 +39,7 @@ export const window: Experiment = {
         await net.capture();
         const ms = await reader.call<number>("read", server.address, port, BYTES, way.afterMs);
         const seen = await net.capture();
-        const { samples } = await sender.call<{ samples: Sample[] }>("samples");
+        const samples = await sender.call<Sample[]>("samples");
         captures.push({ name: way.name, hosts: [client, server], seen });
         const segments = connectionsOf(seen)[0]?.segments ?? [];
         const told = toldOf(segments);
@@ -55,6 +55,7 @@ export const window: Experiment = {
           source: "RFC 9293 §3.8.6, §3.8.6.1",
           explain: way.afterMs === 0 ? FAST : SLOW,
           capture: way.name,
+          counted: countedOf(samples, way.afterMs > 0),
         });
         plots.push(plotOf(way.name, segments));
       }
@@ -75,9 +76,11 @@ export const window: Experiment = {
         check: net.check,
         captures,
         plots,
-        notes: [
-          `The client's socket holds ${BUFFER.split(" ")[2]} bytes at most (tcp_rmem), so that it fills up soon.`,
-        ],
+        ...(over === "network" && {
+          notes: [
+            `The client's socket holds ${BUFFER.split(" ")[2]} bytes at most (tcp_rmem), so that it fills up soon.`,
+          ],
+        }),
       };
     } finally {
       await net.stop();
@@ -89,6 +92,20 @@ const FAST =
   "Each acknowledgement says how many bytes more the receiver has room for. A program that reads keeps the room, and the congestion window decides alone.";
 const SLOW =
   "What the program does not read stays in its socket, and the window shrinks by as much until it is zero: the sender's kernel stops, then its socket fills up, and at last the sending program waits, or keeps the rest in its own memory. The sender asks again and again with a probe whether there is room (RFC 9293 §3.8.6.1), for the segment that opens the window could be lost. Nothing is lost, and nobody was told: only back-pressure that the program looks at shows it.";
+
+/** What the sender's kernel knew of the window. */
+export function countedOf(samples: readonly Sample[], isSlow: boolean): Counted {
+  const windows = samples.flatMap(({ window }) => window ?? []);
+  if (windows.length === 0) return { verdict: "refused", why: "this kernel does not tell the window (TCP_INFO)" };
+  const zero = windows.filter((bytes) => bytes === 0).length;
+  // A reader that was not running for a moment closes it for a moment, too.
+  const isRight = isSlow ? zero > windows.length / 2 : zero < windows.length / 2 || windows.at(-1)! > 0;
+  return {
+    expected: isSlow ? "the window closes" : "the window stays open",
+    verdict: isRight ? "ok" : "failed",
+    why: `the server's kernel knew of a window of ${Math.min(...windows).toLocaleString("en")} bytes at the least; it was zero in ${zero} of ${windows.length} samples, each 10 ms and each write`,
+  };
+}
 
 interface Told {
   readonly zero: number;

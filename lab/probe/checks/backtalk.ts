@@ -18,12 +18,16 @@ export async function backtalk(setting: Setting, isTls: boolean): Promise<Findin
       return absent("backtalk", { code: "http_status", detail: String(answer.status) }, "at /openapi.json");
     const methods = methodsOf(answer.body);
     if (methods === undefined) return absent("backtalk", { code: "not_offered" }, "/openapi.json is of something else");
-    const names = methods.slice(0, 4).join(", ");
+    const names = methods.length === 0 ? "" : `: ${methods.slice(0, 4).join(", ")}`;
     const more = methods.length > 4 ? ` and ${methods.length - 4} more` : "";
-    return found("backtalk", `${methods.length} methods: ${names}${more}; /healthz ${health.status}`, {
-      facts: { methods, healthz: health.status },
-      phases: answer.phases,
-    });
+    return found(
+      "backtalk",
+      `${methods.length} ${methods.length === 1 ? "method" : "methods"}${names}${more}; /healthz ${health.status}`,
+      {
+        facts: { methods, healthz: health.status },
+        phases: answer.phases,
+      },
+    );
   } catch (thrown) {
     return absent("backtalk", reasonOf(thrown));
   } finally {
@@ -31,12 +35,14 @@ export async function backtalk(setting: Setting, isTls: boolean): Promise<Findin
   }
 }
 
-/** The methods of the contract: what the emitter marks with its kind. Undefined when there is no such mark. */
+/** The methods of the contract, marked with their kind, without those that every server has. Undefined without a mark. */
 function methodsOf(body: Uint8Array): string[] | undefined {
   try {
     const { paths } = JSON.parse(Buffer.from(body).toString()) as { paths: Record<string, object> };
     const own = Object.entries(paths).filter(([, item]) => JSON.stringify(item).includes('"x-backtalk-kind"'));
-    return own.length === 0 ? undefined : own.map(([path]) => path.slice(1));
+    return own.length === 0
+      ? undefined
+      : own.map(([path]) => path.slice(1)).filter((name) => !name.startsWith("backtalk/"));
   } catch {
     return undefined;
   }
