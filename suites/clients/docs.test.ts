@@ -24,6 +24,16 @@ afterAll(async () => {
   place.remove();
 });
 
+test("a browser is led from / to the page, a program is told that there is nothing", async () => {
+  const own = server ?? (await serveIn(place));
+  const ask = (accept: string) => fetch(`${own.http}/`, { headers: { accept }, redirect: "manual" });
+  const browser = await ask("text/html,application/xhtml+xml,*/*;q=0.8");
+  expect([browser.status, browser.headers.get("location")]).toEqual([302, "docs"]);
+  const program = await ask("*/*");
+  expect([program.status, (await program.json()).code]).toEqual([404, "not_found"]);
+  if (server === undefined) own.child.kill("SIGKILL");
+}, 60_000);
+
 describe.skipIf(executable === undefined)("/docs", () => {
   for (const colorScheme of ["light", "dark"] as const) {
     for (const width of [1280, 390]) {

@@ -107,6 +107,14 @@ describe.skipIf(python === undefined)("tcp.py", () => {
     expect([nobody.code, nobody.err]).toEqual([1, expect.stringMatching(/^\S.* refused\n$/)]);
   }, 60_000);
 
+  test("says how it is used", async () => {
+    for (const args of [[], [server.tcp, "call", "studio/isPrime"], [server.tcp, "ask", "studio/isPrime", "{}"]]) {
+      const { code, out, err } = await run(args);
+      expect([code, out, err]).toEqual([2, "", expect.stringContaining("python3 tcp.py tcp://localhost:4460 call")]);
+    }
+    expect((await run([server.tcp, "call", "studio/isPrime", "{n"])).err).not.toContain("Traceback");
+  }, 30_000);
+
   test("follows a stream of many windows to its end, and reads on from a cursor", async () => {
     const all = parsed((await run([server.tcp, "follow", "studio/countdown", '{"from":500,"intervalMs":0}'])).lines);
     expect(numbers(all)).toEqual(down(500));

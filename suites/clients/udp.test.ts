@@ -47,6 +47,12 @@ describe.skipIf(python === undefined)("the client in Python", () => {
     expect(JSON.parse(large.error)).toMatchObject({ code: "resource_exhausted" });
   }, 60_000);
 
+  test("says how it is used", async () => {
+    const { code, out, error } = await run(port, "studio/isPrime");
+    expect([code, out, error]).toEqual([2, "", expect.stringContaining("udp.py udp://localhost:4470 studio/isPrime")]);
+    expect((await run(port, "studio/isPrime", "{n")).error).not.toContain("Traceback");
+  }, 30_000);
+
   test("asks again when datagrams are lost", async () => {
     const relay = await datagramRelay(port, { seed: 4, loss: 0.2, duplicate: 0.3, delayMs: 20 });
     const runs = Array.from({ length: 4 }, () => run(relay.port, "studio/isPrime", '{"n":97}'));

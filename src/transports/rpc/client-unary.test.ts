@@ -15,7 +15,7 @@ beforeAll(async () => {
   server = createServer();
   server.on("stream", (stream) => {
     stream.on("error", () => {});
-    answer(stream);
+    answer(stream as ServerHttp2Stream);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   peer = grpcPeer({ url: `grpc://127.0.0.1:${(server.address() as AddressInfo).port}/prefix/` });
@@ -32,10 +32,12 @@ const ONE = Buffer.from([0, 0, 0, 0, 5, 10, 3, 18, 1, 49]);
 
 async function call(more: { signal?: AbortSignal; deadline?: number } = {}): Promise<unknown> {
   const exchange = await peer({ to: "a/b", input: {}, principal: ANONYMOUS, via: "test", ...more });
-  return exchange.result().catch((thrown: unknown) => {
+  try {
+    return await exchange.result();
+  } catch (thrown) {
     if (!(thrown instanceof Fault)) throw thrown;
     return `${thrown.code}: ${thrown.message}`;
-  });
+  }
 }
 
 function told(body: readonly Uint8Array[], trailers: Record<string, string>, head: Record<string, unknown> = GRPC) {
@@ -144,8 +146,7 @@ describe("calls that are given up", () => {
       via: "test",
       deadline: Date.now() + 50,
     });
-    const failed = await exchange.result().catch((thrown: unknown) => thrown);
-    expect(failed).toMatchObject({ code: "deadline_exceeded" });
+    expect((async () => exchange.result())()).rejects.toMatchObject({ code: "deadline_exceeded" });
     other.close();
     silent.close();
   });

@@ -2,9 +2,10 @@
 import { describe, expect, test } from "bun:test";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { RequestBody } from "./body.ts";
+import { Room } from "./room.ts";
 import { prefixed } from "./testing/echo.ts";
 
-const enveloped = { isEnveloped: true, maxBytes: 1000, withinMs: undefined };
+const enveloped = { isEnveloped: true, isOne: false, maxBytes: 1000, withinMs: 60_000 };
 
 async function* of(chunks: Iterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   yield* chunks;
@@ -107,7 +108,7 @@ describe("a body", () => {
       yield Buffer.from("a");
       await new Promise(() => {});
     }
-    const body = new RequestBody(stalled(), { isEnveloped: false, maxBytes: 100, withinMs: 20 });
+    const body = new RequestBody(stalled(), { isEnveloped: false, isOne: true, maxBytes: 100, withinMs: 20 });
     expect((await body.next()).done).toBe(false);
     const late = await body.next().then(
       () => undefined,
@@ -115,6 +116,61 @@ describe("a body", () => {
     );
     expect(late).toBe(Code.DeadlineExceeded);
     expect((await body.next()).done).toBe(true);
+  });
+
+  test("of messages has a time for each of them, from when it has begun", async () => {
+    const gate = Promise.withResolvers<void>();
+    async function* slow(): AsyncGenerator<Uint8Array> {
+      const message = prefixed(Buffer.from("abc"));
+      // What lies between messages takes as long as it likes.
+      await Bun.sleep(60);
+      yield message.subarray(0, 6);
+      yield Buffer.concat([message.subarray(6), message]);
+      await Bun.sleep(60);
+      yield message.subarray(0, 3);
+      await gate.promise;
+    }
+    const body = new RequestBody(slow(), { ...enveloped, withinMs: 40 });
+    expect((await body.next()).value).toHaveLength(16);
+    const late = await body.next().catch((thrown) => ConnectError.from(thrown).message);
+    expect(late).toContain("the message did not arrive within 40 ms (limit bodyMs)");
+    expect((await body.next()).done).toBe(true);
+    gate.resolve();
+  });
+
+  test("waits while its connection holds too much, but for the one that began first", async () => {
+    for (let seed = 1; seed <= 100; seed++) {
+      const next = random(seed);
+      const room = new Room(1_000);
+      const order = new Map<number, number>();
+      let held = 0;
+      let most = 0;
+      const message = prefixed(Buffer.alloc(900));
+      const bodies = Array.from({ length: 12 }, async (_, at) => {
+        async function* chunks(): AsyncGenerator<Uint8Array> {
+          for (let from = 0; from < message.length; ) {
+            const chunk = message.subarray(from, from + 1 + Math.floor(next() * 120));
+            held += chunk.length;
+            most = Math.max(most, held);
+            from += chunk.length;
+            yield chunk;
+            await (next() < 0.5 ? null : new Promise((resolve) => setImmediate(resolve)));
+          }
+        }
+        const body = new RequestBody(chunks(), { ...enveloped, room });
+        const gives = at % 4 === 3;
+        if (gives) setTimeout(() => body.close(), next() * 10);
+        const { done, value } = await body.next();
+        order.set(at, value?.length ?? 0);
+        held -= message.length;
+        if (!gives) expect([seed, at, done, value?.length]).toEqual([seed, at, false, message.length]);
+        body.close();
+      });
+      await Promise.all(bodies);
+      expect([seed, order.size]).toEqual([seed, 12]);
+      // The room, the message of the first one, and a chunk of each that held nothing yet.
+      expect(most).toBeLessThan(1_000 + message.length + 12 * 121);
+    }
   });
 
   test("tells its source when nobody reads it any more", async () => {

@@ -5,6 +5,7 @@
  * memory as it says. Here messages are put together first, in room that grows with what has arrived.
  */
 import { Code, ConnectError } from "@connectrpc/connect";
+import type { Room } from "./room.ts";
 
 /** The flags and the length of a message, in gRPC, gRPC-Web and the streams of Connect. */
 const PREFIX_BYTES = 5;
@@ -14,8 +15,12 @@ export interface BodyOptions {
   readonly isEnveloped: boolean;
   /** Most bytes of a message. One that is longer is passed on as it comes: the handler refuses it by its prefix. */
   readonly maxBytes: number;
-  /** Within how many milliseconds the whole body must arrive; undefined for a stream of messages. */
-  readonly withinMs: number | undefined;
+  /** Whether the body is one message: then all of it must arrive in time, else each message once it has begun. */
+  readonly isOne: boolean;
+  /** Within how many milliseconds. */
+  readonly withinMs: number;
+  /** Shared with the other streams of its connection. */
+  readonly room?: Room | undefined;
 }
 
 export class RequestBody implements AsyncIterable<Uint8Array>, AsyncIterator<Uint8Array> {
@@ -44,9 +49,12 @@ export class RequestBody implements AsyncIterable<Uint8Array>, AsyncIterator<Uin
 
   async next(): Promise<IteratorResult<Uint8Array>> {
     while (!this.#isOver) {
-      const { done, value } = await this.#read();
+      const { done, value } = await this.#read().catch((thrown) => {
+        this.close();
+        throw thrown;
+      });
       if (done) {
-        this.#end();
+        this.close();
         // What is left is no whole message: the handler says so.
         if (this.#length > 0) return { done: false, value: this.#taken() };
         break;
@@ -57,25 +65,31 @@ export class RequestBody implements AsyncIterable<Uint8Array>, AsyncIterator<Uin
     return { done: true, value: undefined };
   }
 
+  /** Nothing more is read, and nothing is held. */
+  close(): void {
+    this.#isOver = true;
+    clearTimeout(this.#timer);
+    this.#options.room?.hold(this, 0);
+  }
+
   async return(): Promise<IteratorResult<Uint8Array>> {
-    this.#end();
+    this.close();
     await this.#source.return?.();
     return { done: true, value: undefined };
   }
 
   async throw(reason: unknown): Promise<IteratorResult<Uint8Array>> {
-    this.#end();
+    this.close();
     await this.#source.throw?.(reason);
     return { done: true, value: undefined };
   }
 
   #read(): Promise<IteratorResult<Uint8Array>> {
-    const { withinMs } = this.#options;
-    const read = this.#source.next();
-    if (withinMs === undefined) return read;
+    const { isOne, withinMs } = this.#options;
+    const read = this.#next();
+    if (!isOne && this.#length === 0) return read;
     this.#late ??= new Promise((_, reject) => {
       this.#timer = setTimeout(() => {
-        this.#isOver = true;
         this.#isLate = true;
         reject(tooSlow(withinMs));
       }, withinMs);
@@ -83,9 +97,10 @@ export class RequestBody implements AsyncIterable<Uint8Array>, AsyncIterator<Uin
     return Promise.race([read, this.#late]);
   }
 
-  #end(): void {
-    this.#isOver = true;
-    clearTimeout(this.#timer);
+  #next(): Promise<IteratorResult<Uint8Array>> {
+    const turn = this.#length > 0 ? this.#options.room?.turn(this) : undefined;
+    if (!turn) return this.#source.next();
+    return turn.then(() => (this.#isOver ? { done: true, value: undefined } : this.#source.next()));
   }
 
   /** Gives the whole messages among the bytes that have arrived, and holds what is left. */
@@ -120,12 +135,18 @@ export class RequestBody implements AsyncIterable<Uint8Array>, AsyncIterator<Uin
     }
     this.#held.set(chunk, this.#length);
     this.#length = length;
+    this.#options.room?.hold(this, this.#held.length);
   }
 
   #taken(): Uint8Array {
     const bytes = this.#held.subarray(0, this.#length);
     this.#held = new Uint8Array(0);
     this.#length = 0;
+    this.#options.room?.hold(this, 0);
+    if (!this.#options.isOne) {
+      clearTimeout(this.#timer);
+      this.#late = undefined;
+    }
     return bytes;
   }
 }
@@ -135,5 +156,5 @@ function lengthAt(bytes: Uint8Array, at: number): number {
 }
 
 function tooSlow(withinMs: number): ConnectError {
-  return new ConnectError(`the body did not arrive within ${withinMs} ms (limit bodyMs)`, Code.DeadlineExceeded);
+  return new ConnectError(`the message did not arrive within ${withinMs} ms (limit bodyMs)`, Code.DeadlineExceeded);
 }

@@ -51,4 +51,4 @@ export class Incoming {
 }
 
 const DISCARDED = 256 * 1024;
-const DISCARDING = { isEnveloped: false, maxBytes: DISCARDED, withinMs: 500 };
+const DISCARDING = { isEnveloped: false, isOne: true, maxBytes: DISCARDED, withinMs: 500 };

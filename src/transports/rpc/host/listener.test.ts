@@ -1,5 +1,6 @@
 /** gRPC on its own listener: the calls, and the facts of node:http2 on this Bun that the listener is built on. */
 import { afterEach, describe, expect, test } from "bun:test";
+import { connect as connectH2, type IncomingHttpHeaders } from "node:http2";
 import { connect } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { Code, ConnectError } from "@connectrpc/connect";
@@ -43,8 +44,142 @@ async function codeOf(made: Promise<unknown>): Promise<Code | undefined> {
   }
 }
 
+/** The status that a request gets, by its header fields alone: of HTTP, and of gRPC. */
+function statusOf(listener: GrpcListener, fields: Record<string, string>): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const session = connectH2(listener.url, unsafe);
+    session.on("error", reject);
+    const stream = session.request({ ":method": "POST", ":path": "/test.v1.Echo/Unary", te: "trailers", ...fields });
+    let status = "";
+    const add = (more: IncomingHttpHeaders) => {
+      for (const name of [":status", "grpc-status", "grpc-message"]) if (more[name]) status += ` ${more[name]}`;
+    };
+    stream.on("response", add);
+    stream.on("trailers", add);
+    stream.on("data", (bytes) => {
+      if (!fields["content-type"]!.startsWith("application/grpc")) status += ` ${bytes}`;
+    });
+    stream.on("close", () => {
+      session.destroy();
+      resolve(decodeURI(status.trim()));
+    });
+    stream.end(fields["content-type"] === "application/json" ? '{"text":"on"}' : enveloped({ text: "on" }));
+  });
+}
+
 const unsafe = { rejectUnauthorized: false };
 const certificate: Certificate = makeCertificate(["localhost"], Date.now());
+
+describe("names and pages", () => {
+  const hosts = ["localhost", "127.0.0.1", "[::1]"];
+  const name = "this server does not answer to that name: use localhost or its address";
+  const page = "pages of http://evil.example may not use this server: allow the origin";
+  const grpc = { "content-type": "application/grpc" };
+  const json = { "content-type": "application/json" };
+
+  for (const tls of [undefined, certificate]) {
+    test(`it answers to its own names only, over ${tls ? "TLS" : "cleartext"}`, async () => {
+      const listener = await listen({ tls, access: { hosts } });
+      for (const own of ["localhost:1", "127.0.0.1", "[::1]:4450", "LOCALHOST", "app.localhost:4450"]) {
+        expect([own, await statusOf(listener, { ...grpc, ":authority": own })]).toEqual([own, "200 0"]);
+      }
+      for (const other of ["evil.example:4450", "localhost.evil.example", "127.0.0.1.nip.io", "169.254.1.1"]) {
+        expect(await statusOf(listener, { ...grpc, ":authority": other })).toStartWith(`200 7 ${name}`);
+        const said = await statusOf(listener, { ...json, ":authority": other });
+        expect(said).toStartWith(`421 {"code":"permission_denied","message":"${name}`);
+      }
+    });
+  }
+
+  test("without names it answers to any", async () => {
+    const listener = await listen();
+    expect(await statusOf(listener, { ...grpc, ":authority": "any.example" })).toBe("200 0");
+  });
+
+  test("pages of its own origin and of those that are allowed may use it, no others", async () => {
+    const listener = await listen({ access: { origins: ["https://app.example"] } });
+    const authority = `127.0.0.1:${listener.port}`;
+    for (const origin of [`http://${authority}`, "https://app.example"])
+      expect(await statusOf(listener, { ...grpc, ":authority": authority, origin })).toBe("200 0");
+    const origin = "http://evil.example";
+    expect(await statusOf(listener, { ...grpc, origin })).toStartWith(`200 7 ${page}`);
+    expect(await statusOf(listener, { "content-type": "application/grpc-web", origin })).toStartWith(`200 7 ${page}`);
+    for (const type of ["application/json", "text/plain"])
+      expect(await statusOf(listener, { "content-type": type, origin })).toStartWith(
+        `403 {"code":"permission_denied","message":"${page}`,
+      );
+    expect(await statusOf(listener, { ...json, origin: "null" })).toStartWith("403");
+    const all = await listen({ access: { origins: "*" } });
+    expect(await statusOf(all, { ...grpc, origin })).toBe("200 0");
+  });
+});
+
+describe("messages that do not come to their end", () => {
+  const KIB = 1024;
+  const STREAMS = 30;
+  const message = enveloped({ text: "x".repeat(1000 * KIB) });
+  const limits = { ...LIMITS, bodyBytes: 1024 * KIB, messageBytesPerConnection: 2048 * KIB };
+  const path = "/test.v1.Echo/Unary";
+
+  /** Bytes of the window of the connection. */
+  let spent = 0;
+
+  /** What the client may send, by the windows that it was given. */
+  function granted(client: h2.RawHttp2, stream: number): number {
+    const given = client.of(h2.WINDOW_UPDATE, stream).reduce((sum, { payload }) => sum + payload.readUInt32BE(0), 0);
+    return 65_535 + given;
+  }
+
+  /** Sends of each stream what its window takes, up to `length`, until nothing more is taken. Gives how much of each. */
+  async function pump(client: h2.RawHttp2, sent: number[], length: number): Promise<number> {
+    for (let quiet = 0; quiet < 3; ) {
+      const before = sent.reduce((sum, each) => sum + each, 0);
+      for (const [at, from] of sent.entries()) {
+        const id = 1 + 2 * at;
+        const room = Math.min(granted(client, id) - from, granted(client, 0) - spent, length - from, 16 * KIB);
+        if (room <= 0 || (room < 1024 && from + room < length)) continue;
+        const to = from + room;
+        client.send(h2.DATA, to === message.length ? h2.END_STREAM : 0, id, message.subarray(from, to));
+        sent[at] = to;
+        spent += room;
+      }
+      const pings = client.of(h2.PING).length;
+      client.send(h2.PING, 0, 0, Buffer.alloc(8));
+      await until(() => client.of(h2.PING).length > pings);
+      quiet = sent.reduce((sum, each) => sum + each, 0) > before ? 0 : quiet + 1;
+    }
+    return sent.reduce((sum, each) => sum + each, 0);
+  }
+
+  test("are held up to a limit for each connection: flow control stops the rest, and small calls pass", async () => {
+    const listener = await listen({ limits });
+    const client = await h2.RawHttp2.open(listener.port);
+    const sent = Array.from({ length: STREAMS }, () => 0);
+    for (const at of sent.keys()) client.call(1 + 2 * at, path);
+    spent = 0;
+    const held = await pump(client, sent, message.length - 1);
+    // Beyond the limit: the oldest of them, and of each stream what was read once and what is unread.
+    expect(held).toBeLessThan(2048 * KIB + message.length + STREAMS * 200 * KIB);
+    expect(held).toBeGreaterThan(2048 * KIB);
+    expect(sent[0]).toBe(message.length - 1);
+
+    const small = 1 + 2 * STREAMS;
+    client.call(small, path);
+    client.send(h2.DATA, h2.END_STREAM, small, enveloped({ text: "on" }));
+    spent += 9;
+    await until(() => client.of(h2.DATA, small).length > 0);
+
+    // Some give up: what they held is free. All others come to their end.
+    for (const at of [0, 7, 8]) {
+      client.send(h2.RST_STREAM, 0, 1 + 2 * at, Buffer.from([0, 0, 0, 8]));
+      sent[at] = message.length;
+    }
+    while (sent.some((each) => each < message.length)) await pump(client, sent, message.length);
+    const ended = [...sent.keys()].filter((at) => ![0, 7, 8].includes(at)).map((at) => 1 + 2 * at);
+    await until(() => ended.every((id) => client.of(h2.HEADERS, id).length > 0));
+    client.close();
+  }, 30_000);
+});
 
 describe("calls", () => {
   for (const tls of [undefined, certificate]) {

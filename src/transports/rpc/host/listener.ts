@@ -7,12 +7,14 @@ import type { AddressInfo, Socket } from "node:net";
 import { ConnectError } from "@connectrpc/connect";
 import type { UniversalHandler } from "@connectrpc/connect/protocol";
 import { type Limits, TIMING, type Timing } from "../../../contract/index.ts";
+import { type Access, hostCheck, isAllowedOrigin, OTHER_NAME, otherOrigin } from "../../../net/access.ts";
 import type { Certificate } from "../../../net/certificate.ts";
 import { checkCertificate, listenFault } from "../../../net/faults.ts";
 import { RequestBody } from "./body.ts";
 import { callerValues, protocolOf } from "./caller.ts";
 import { Connections } from "./connections.ts";
-import { notAllowed, notFound, unsupportedType } from "./refuse.ts";
+import { forbidden, notAllowed, notFound, unsupportedType } from "./refuse.ts";
+import { Room } from "./room.ts";
 import { byPath, type Handlers, hasOneInput } from "./router.ts";
 import { chunksOf, fail, headersOf, send, signalOf } from "./stream.ts";
 
@@ -22,7 +24,12 @@ export interface GrpcListenerOptions {
   readonly port: number;
   readonly tls?: Certificate | undefined;
   readonly handlers: Handlers;
-  readonly limits: Pick<Limits, "bodyBytes" | "bodyMs" | "connections" | "exchangesPerConnection" | "headerBytes">;
+  /** Connect is answered here too, which a page could speak: the same rules as on the HTTP listeners. */
+  readonly access?: Access;
+  readonly limits: Pick<
+    Limits,
+    "bodyBytes" | "bodyMs" | "connections" | "exchangesPerConnection" | "headerBytes" | "messageBytesPerConnection"
+  >;
   /** After how long a connection without a call is closed, in milliseconds (default 300,000). */
   readonly idleMs?: number;
   /** How long a new connection may take to speak HTTP/2, in milliseconds (default 10,000). */
@@ -98,22 +105,35 @@ export async function grpcListener(options: GrpcListenerOptions): Promise<GrpcLi
 function streamListener(
   options: GrpcListenerOptions,
 ): (stream: http2.ServerHttp2Stream, fields: http2.IncomingHttpHeaders) => void {
-  const { limits, onDefect } = options;
+  const { limits, onDefect, access = {} } = options;
   const methods = byPath(options.handlers);
   const scheme = options.tls ? "https" : "http";
+  const rooms = new WeakMap<object, Room>();
+  const roomOf = (session: object | undefined): Room | undefined => {
+    if (!session) return undefined;
+    const room = rooms.get(session) ?? new Room(limits.messageBytesPerConnection);
+    rooms.set(session, room);
+    return room;
+  };
+  const isHost = access.hosts && hostCheck(access.hosts);
 
   const answer = (handler: UniversalHandler, stream: http2.ServerHttp2Stream, fields: http2.IncomingHttpHeaders) => {
     const via = protocolOf(fields["content-type"]);
+    const body = new RequestBody(chunksOf(stream), {
+      isEnveloped: via !== "connect" || handler.method.methodKind !== "unary",
+      maxBytes: limits.bodyBytes,
+      isOne: hasOneInput(handler),
+      withinMs: limits.bodyMs,
+      room: roomOf(stream.session),
+    });
+    // Whoever reads it may have lost interest.
+    stream.once("close", () => body.close());
     return handler({
       httpVersion: "2.0",
       method: fields[":method"]!,
-      url: `${scheme}://${fields[":authority"] ?? fields.host ?? "localhost"}${fields[":path"]}`,
+      url: `${scheme}://${authorityOf(fields) || "localhost"}${fields[":path"]}`,
       header: headersOf(fields),
-      body: new RequestBody(chunksOf(stream), {
-        isEnveloped: via !== "connect" || handler.method.methodKind !== "unary",
-        maxBytes: limits.bodyBytes,
-        withinMs: hasOneInput(handler) ? limits.bodyMs : undefined,
-      }),
+      body,
       signal: signalOf(stream),
       contextValues: callerValues({ address: stream.session?.socket.remoteAddress, via }),
     });
@@ -123,6 +143,12 @@ function streamListener(
   const refusal = (path: string, handler: UniversalHandler | undefined, fields: http2.IncomingHttpHeaders) => {
     const contentType = fields["content-type"];
     const method = fields[":method"]!;
+    const authority = authorityOf(fields);
+    const base = `${scheme}://${authority}`;
+    if (isHost && !isHost(base)) return forbidden(421, OTHER_NAME, contentType);
+    const { origin } = fields;
+    if (origin !== undefined && !isAllowedOrigin(origin, authority, base, access.origins ?? []))
+      return forbidden(403, otherOrigin(origin), contentType);
     if (!handler) return notFound(path, contentType);
     if (!handler.allowedMethods.includes(method)) return notAllowed(handler, method);
     if (method === "POST" && !handler.supportedContentType(contentType ?? ""))
@@ -149,6 +175,11 @@ const NOT_HTTP2 =
   "HTTP/1.1 505 HTTP Version Not Supported\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\nthis port speaks gRPC, over HTTP/2\n";
 
 const SPOKEN = ["grpc", "grpc-web", "connect"] as const;
+
+/** RFC 9113 §8.3.1 */
+function authorityOf(fields: http2.IncomingHttpHeaders): string {
+  return fields[":authority"] ?? fields.host ?? "";
+}
 
 function pathOf(target: string): string {
   const end = target.indexOf("?");

@@ -46,7 +46,8 @@ export function rpcMount(handlers: Handlers, options: RpcMountOptions): RpcMount
     const body = new RequestBody(incoming.chunks(), {
       isEnveloped: via !== "connect" || !isUnary,
       maxBytes: limits.bodyBytes,
-      withinMs: hasOneInput(handler) ? limits.bodyMs : undefined,
+      isOne: hasOneInput(handler),
+      withinMs: limits.bodyMs,
     });
     try {
       const answer = await handler({

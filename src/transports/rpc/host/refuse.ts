@@ -3,6 +3,17 @@ import { Code } from "@connectrpc/connect";
 import type { UniversalHandler, UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { protocolOf, type RpcProtocol } from "./caller.ts";
 
+/** Reached by a name (421, RFC 9110 §15.5.20), or from a page (403), that may not. */
+export function forbidden(
+  status: 403 | 421,
+  { message, hint }: { readonly message: string; readonly hint: string },
+  contentType: string | null | undefined,
+): UniversalServerResponse {
+  const protocol = protocolOf(contentType);
+  if (protocol !== "connect") return grpcStatus(protocol, `${message}: ${hint}`, Code.PermissionDenied);
+  return json(status, "application/json", { code: "permission_denied", message: `${message}: ${hint}` });
+}
+
 /** No such method. gRPC says so as a status, with HTTP's 200; the clients of Connect read 404 the same way. */
 export function notFound(path: string, contentType: string | null | undefined): UniversalServerResponse {
   const message = `there is no method ${path.slice(0, 256)}`;
@@ -65,10 +76,10 @@ function json(status: number, type: string, body: unknown, fields?: Record<strin
 }
 
 /** "Trailers-Only": the status is among the header fields, and nothing follows. */
-function grpcStatus(protocol: RpcProtocol, message: string): UniversalServerResponse {
+function grpcStatus(protocol: RpcProtocol, message: string, code = Code.Unimplemented): UniversalServerResponse {
   const header = new Headers({
     "content-type": protocol === "grpc" ? "application/grpc" : "application/grpc-web",
-    "grpc-status": String(Code.Unimplemented),
+    "grpc-status": String(code),
     // Percent-encoded, of which a URI's encoding is a stricter form.
     "grpc-message": encodeURI(message),
   });
