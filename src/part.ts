@@ -6,6 +6,7 @@ import type { Layer } from "./contract/index.ts";
 import type { AnyService, Core } from "./core/core.ts";
 import type { Logger } from "./core/options.ts";
 import type { Store } from "./log/index.ts";
+import type { Access } from "./net/access.ts";
 import type { Mount } from "./net/mount.ts";
 import type { Listener } from "./net/serve.ts";
 
@@ -23,6 +24,8 @@ export interface PartTools {
   readonly logger: Logger;
   /** Those of HTTP: where whoever knocks at the wrong port is sent. */
   readonly listeners: readonly Listener[];
+  /** Who may use those from a browser; a part's own listeners that a browser can speak to ask it too. */
+  readonly access: Access;
 }
 
 export interface Part {

@@ -108,7 +108,8 @@ export async function startServer(options: ServerOptions): Promise<Running> {
     // First the listeners: readiness can be asked for while the calls of the last process are taken up.
     served = await movable(options.plain, options.tls, listen, moved);
     const recovered = await core.start();
-    const tools = { store, logger: logger ?? SILENT, listeners: served.listeners };
+    const access = { hosts: options.hosts, origins };
+    const tools = { store, logger: logger ?? SILENT, listeners: served.listeners, access };
     for (const part of parts) if (part.start) started.push(await part.start(core, tools));
     const addresses = started.flatMap((part) => part.addresses);
     const stopAll = () => stop(core, started, served!, store);

@@ -1,6 +1,6 @@
 /** What a transport's server half needs to serve a peer. The core provides it; transports import nothing of the core. */
 import type { Limits } from "./limits.ts";
-import type { Peer, Principal } from "./peer.ts";
+import type { Call, Peer, Principal } from "./peer.ts";
 import type { Method, Topic } from "./service.ts";
 
 /** The methods by `service/method`, and the topics by name. */
@@ -67,6 +67,11 @@ export interface Host {
   readonly authenticate: Authenticate;
   /** Asks the operator's `authorize` about what does not go through `peer`. Rejects with a Fault. */
   readonly permit?: (principal: Principal, action: Action) => Promise<void>;
+  /**
+   * Counts a request for the limit `ratePerSecond`. A call counts by itself, unless it says that it was `counted`.
+   * @throws Fault `resource_exhausted`
+   */
+  count(caller: Pick<Call, "principal" | "address">): void;
   /** Whether nobody has to prove anything: then transports may skip `authenticate`. */
   readonly anonymous: boolean;
   /** Aborts when the server begins to drain: readers are told to come back, held polls are answered. */

@@ -23,6 +23,11 @@ export interface Limits {
   readonly waitMs: number;
   /** Most exchanges open at once on one connection. */
   readonly exchangesPerConnection: number;
+  /**
+   * Most bytes that one connection of gRPC holds of messages that have not arrived whole; beyond them only the oldest of
+   * these is read on. What flow control lets each stream send unread (about 128 KiB) comes to it.
+   */
+  readonly messageBytesPerConnection: number;
   /** Most connections of WebSocket, of each listener of TCP and Unix sockets, and most responses of SSE at once. */
   readonly connections: number;
   /** Most items of a caller's stream that are not yet acknowledged. */
@@ -39,7 +44,7 @@ export interface Limits {
   readonly unwrittenBytesPerCall: number;
   /** Most bytes that wait in a connection for a slow reader before nothing more is read for it. */
   readonly sendBufferBytes: number;
-  /** How long a body, or a message of TCP or a Unix socket, may take to arrive, in milliseconds. */
+  /** How long a body, or a message of gRPC, TCP or a Unix socket, may take to arrive, in milliseconds. */
   readonly bodyMs: number;
   /** Most bytes of one upload. */
   readonly uploadBytes: number;
@@ -90,6 +95,7 @@ export const LIMITS: Limits = Object.freeze({
   heldPolls: 20_000,
   waitMs: 60_000,
   exchangesPerConnection: 1_000,
+  messageBytesPerConnection: 32 * 1024 * 1024,
   connections: 100_000,
   itemsInFlight: 64,
   storedBytesPerPrincipal: 1024 ** 3,

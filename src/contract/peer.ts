@@ -45,6 +45,8 @@ export interface Call {
   readonly trace?: Trace | undefined;
   /** The network address of the caller, where known: anonymous callers are limited by it. */
   readonly address?: string | undefined;
+  /** It is part of a request that was counted for the limit `ratePerSecond` (`Host.count`). */
+  readonly counted?: boolean | undefined;
   /** The transport, for the log and the metrics: `http1`, `websocket`, `memory`, ... */
   readonly via: string;
 }

@@ -44,8 +44,6 @@ export interface Core extends Host {
   drain(): Promise<void>;
   /** Ends everything at once. The store stays open: it is the caller's. */
   close(): Promise<void>;
-  /** Counts a request that becomes no call, for the limit `ratePerSecond`. @throws Fault `resource_exhausted` */
-  count(caller: Pick<Call, "principal" | "address">): void;
 }
 
 export interface CoreParts extends CoreOptions {
@@ -171,7 +169,7 @@ class BacktalkCore implements Core {
 
   readonly #call = (call: Call): Exchange | Promise<Exchange> => {
     const context = this.#context;
-    context.gate.request(call);
+    if (!call.counted) context.gate.request(call);
     const entry = context.methods.get(call.to);
     if (entry) {
       if (this.#status !== "ready") throw this.#notReady();

@@ -1,5 +1,6 @@
 /** How much at once: calls in all and for each caller, and requests a second. */
 import type { Call, Limits } from "../contract/index.ts";
+import { senderOf } from "../contract/sender.ts";
 import { Fault } from "../log/index.ts";
 
 /** A caller, and how many of its calls run. */
@@ -34,7 +35,7 @@ export class Gate {
     // A burst of one second; of a rate below one a second, of one request.
     const burst = Math.max(1, rate);
     const { principal, address } = call;
-    const caller = principal.id === "" ? `@${address ?? ""}` : `=${principal.id}`;
+    const caller = principal.id === "" ? `@${senderOf(address ?? "")}` : `=${principal.id}`;
     const now = this.#now();
     let bucket = this.#buckets.get(caller);
     if (!bucket) {
@@ -87,7 +88,7 @@ export class Gate {
 
   #seatOf({ principal, address = "" }: Call): Seat {
     const among = principal.id === "" ? this.#addresses : this.#principals;
-    const caller = principal.id === "" ? address : principal.id;
+    const caller = principal.id === "" ? senderOf(address) : principal.id;
     let seat = among.get(caller);
     if (!seat) {
       seat = { caller, among, running: 0 };

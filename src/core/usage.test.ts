@@ -111,7 +111,7 @@ test("calls that were opened while there was room do not keep more than there is
   const ann = { principal: { id: "ann" }, keep: true };
   const calls = await Promise.all(["s/run", "s/tell", "s/run", "s/tell"].map((to) => open(core, to, ann)));
   for (const each of calls) {
-    const ended = each.result();
+    const ended = Promise.resolve(each.result());
     expect(ended).rejects.toMatchObject({ code: "resource_exhausted", limit: "storedBytesPerPrincipal" });
     await ended.catch(() => {});
   }

@@ -49,6 +49,7 @@ export function descriptions(contract: Contract, options: DescriptionOptions): M
   const services = [...servicesOf(contract).keys()].map((name) => `contract/${name}.proto`);
   const pages = page && pageOf(page, title, ["openapi.json", "asyncapi.json", ...services]);
   return {
+    countsByAddress: true,
     matches(path) {
       if (path === "/asyncapi.json" || (path.startsWith(CONTRACT) && path.endsWith(".proto"))) return true;
       return pages !== undefined && (path === "/" || path === PAGE || path.startsWith(`${PAGE}/`));

@@ -84,11 +84,12 @@ function methodPath(name: string, method: Method, schemas: Schemas): Json {
         ...one({ type: "array", items: input }),
       }
     : one(input);
+  const isOptional = acceptsNothing(method.input);
   const post = {
     ...common,
     operationId: own,
     parameters: ["IdempotencyKey", "Prefer", "RequestTimeout", "TraceParent"].map(ref.parameter),
-    requestBody: { required: !takesMany && !acceptsNothing(method.input), content: body },
+    requestBody: { required: !takesMany && !isOptional, content: body },
     responses:
       givesMany || takesMany
         ? responses
@@ -102,8 +103,8 @@ function methodPath(name: string, method: Method, schemas: Schemas): Json {
       {
         name: "input",
         in: "query",
-        required: !acceptsNothing(method.input),
-        description: "The input as JSON; {} when absent",
+        required: !isOptional,
+        description: `The input as JSON${isOptional ? "; {} when absent" : ""}`,
         content: one(input),
       },
       ref.parameter("IfNoneMatch"),

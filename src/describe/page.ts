@@ -116,7 +116,8 @@ html.dark-mode nav a { color: #8ab4f8; }
 noscript { display: block; padding: 20px; font: 16px/1.5 system-ui, sans-serif; }
 .swagger-ui .info { margin: 20px 0; }
 .swagger-ui .info hgroup.main > a { display: none; }
-.swagger-ui .scheme-container:not(:has(.auth-wrapper)), .swagger-ui .schemes-server-container { display: none; }
+.swagger-ui .scheme-container:not(:has(.auth-wrapper)) { display: none; }
+.swagger-ui .scheme-container .schemes .schemes-server-container { display: none; }
 html.dark-mode .swagger-ui .headers td { color: #e4e6e6; }
 @media (max-width: 640px) {
   .swagger-ui .wrapper { padding: 0 12px; }

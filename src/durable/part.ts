@@ -2,16 +2,14 @@
 import type { Host } from "../contract/index.ts";
 import { type DurableStreams, type DurableStreamsOptions, durableStreams } from "./server.ts";
 
-type Counting = Host & { readonly count: NonNullable<DurableStreamsOptions["count"]> };
-
 const SWEEP_MS = 60_000;
 
 /** For `parts` of `startServer`. */
-export function durableStreamsPart(options: Omit<DurableStreamsOptions, "count">) {
+export function durableStreamsPart(options: DurableStreamsOptions) {
   let streams: DurableStreams | undefined;
   return {
-    mounts: (core: Counting) => {
-      streams = durableStreams(core, { ...options, count: (caller) => core.count(caller) });
+    mounts: (host: Host) => {
+      streams = durableStreams(host, options);
       return [streams];
     },
     async start() {

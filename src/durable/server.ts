@@ -3,9 +3,9 @@
  * clients read and write topics, and streams of their own where the server lets them make some. § in this folder
  * are those of that protocol.
  */
-import { ANONYMOUS, type Host, type Limits, type Principal, TOPICS } from "../contract/index.ts";
+import { type Host, type Limits, type Principal, TOPICS } from "../contract/index.ts";
 import type { Store } from "../log/index.ts";
-import { credentialsIn } from "../net/credentials.ts";
+import { callerOf } from "../net/caller.ts";
 import type { HttpServer, Mount } from "../net/mount.ts";
 import { hasEtag } from "../wire/etag.ts";
 import { bodyOf, cacheControl, contentFields, etagOf, headFields, placeFields, SAFE, streamCursor } from "./answer.ts";
@@ -34,8 +34,6 @@ export interface DurableStreamsOptions {
   readonly sseMs?: number;
   /** The listener's idle timeout in seconds (default 60). */
   readonly idleSeconds?: number;
-  /** Counts a request of this caller, for the limit `ratePerSecond`. @throws Fault `resource_exhausted` */
-  readonly count?: (caller: { readonly principal: Principal; readonly address: string | undefined }) => void;
 }
 
 export interface DurableStreams extends Mount {
@@ -64,7 +62,6 @@ class Facade implements DurableStreams {
   readonly #limits: Limits;
   readonly #store: Store;
   readonly #prefix: string;
-  readonly #count: DurableStreamsOptions["count"];
   readonly #live: Live;
   readonly #streams: Streams | undefined;
   readonly #writers = new Map<string, TopicWriters>();
@@ -75,7 +72,6 @@ class Facade implements DurableStreams {
     this.#limits = host.limits;
     this.#store = store;
     this.#prefix = `${path.replace(/\/+$/, "")}/`;
-    this.#count = options.count;
     this.#live = new Live(host, { longPollMs, sseMs, idleSeconds });
     const access = create === true ? OWN : create;
     this.#streams = access ? new Streams({ store, limits: host.limits, access, now: host.now }) : undefined;
@@ -100,14 +96,11 @@ class Facade implements DurableStreams {
   }
 
   async #answer(request: Request, server: HttpServer): Promise<Response> {
-    const address = server.requestIP(request)?.address;
-    const credentials = () => credentialsIn((name) => request.headers.get(name), VIA, address);
-    const principal = this.#host.anonymous ? ANONYMOUS : await this.#host.authenticate(credentials());
-    const asking: ask.Asking = { request, principal, address };
+    const caller = await callerOf(this.#host, request, server, VIA);
+    const asking: ask.Asking = { request, ...caller };
     const { method } = request;
     const name = this.#nameOf(request.url);
     const isTopic = this.#host.contract.topics.has(name);
-    if (!isTopic) this.#count?.({ principal, address });
     switch (method) {
       case "GET":
       case "HEAD": {
@@ -120,7 +113,7 @@ class Facade implements DurableStreams {
         return this.#create(name, asking, server);
       case "DELETE":
         if (isTopic) throw notAllowed("a topic of the server cannot be deleted", TOPIC_ALLOW);
-        await this.#needStreams(name).delete(name, principal);
+        await this.#needStreams(name).delete(name, caller.principal);
         return new Response(null, { status: 204, headers: SAFE });
       default:
         throw notAllowed(`${method} is not possible here`, isTopic ? TOPIC_ALLOW : STREAM_ALLOW);
@@ -146,7 +139,8 @@ class Facade implements DurableStreams {
 
   async #topic(name: string, asking: ask.Asking): Promise<Source> {
     const { principal, address, request } = asking;
-    const exchange = await this.#host.peer({ to: TOPICS + name, principal, address, via: VIA, signal: request.signal });
+    const call = { to: TOPICS + name, principal, address, counted: true, via: VIA, signal: request.signal };
+    const exchange = await this.#host.peer(call);
     return new TopicSource(name, exchange, this.#writersOf(name, principal), this.#limits);
   }
 

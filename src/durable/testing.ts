@@ -35,7 +35,7 @@ export async function facade(options: FacadeOptions = {}) {
     ...(now && { now }),
   });
   await core.start();
-  const mount = durableStreams(core, { store, create: true, count: (caller) => core.count(caller), ...rest });
+  const mount = durableStreams(core, { store, create: true, ...rest });
   const server = Bun.serve({
     port: 0,
     hostname: "127.0.0.1",

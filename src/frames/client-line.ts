@@ -108,7 +108,15 @@ export class Line {
   #received(text: string): void {
     this.#options.trace?.("<", text);
     this.#silence = 0;
-    const message = JSON.parse(text) as Message;
+    try {
+      this.#taken(JSON.parse(text) as Message);
+    } catch (cause) {
+      // An exception here would be nobody's: of the socket, and the end of the program.
+      this.drop(this.#broken("the server sent what cannot be read", cause));
+    }
+  }
+
+  #taken(message: Message): void {
     const { type, id, retryAfterMs, reason, expiresAt } = message;
     const handler = id !== undefined && this.#handlers.get(id);
     if (handler) {

@@ -12,6 +12,7 @@ export type Answer = Response | undefined | Promise<Response | undefined>;
 
 /** Backtalk's own answers, for a mount that has turned a request into another, or refuses it with fields of its own. */
 export interface Own {
+  /** Of a request that was counted. */
   fetch(request: Request, server: HttpServer): Response | Promise<Response>;
   /** A fault as problem details; `status` where it is another than that of its code. */
   problem(thrown: unknown, headers?: Readonly<Record<string, string>>, status?: number): Response;
@@ -21,10 +22,12 @@ export interface Mount {
   /** Asked for paths that are none of Backtalk's own. Decoding and the query are left to `fetch`. */
   matches(path: string): boolean;
   /**
-   * Answers with any method. The name of the host and the origin of a page were checked; credentials and the
-   * limits of the body were not. It may throw: the answer is then the fault as problem details.
+   * Answers with any method. The name of the host and the origin of a page were checked; credentials (`callerOf`)
+   * and the limits of the body were not. It may throw: the answer is then the fault as problem details.
    */
   fetch(request: Request, server: HttpServer, own: Own): Answer;
+  /** It asks nobody who they are, or not as the server does: its requests count by their address (`ratePerSecond`). */
+  readonly countsByAddress?: true;
   /** Addresses of Backtalk's own that it is asked for first, by their path: when `takes`, `fetch` answers there too. */
   readonly first?: {
     readonly paths: ReadonlySet<string>;

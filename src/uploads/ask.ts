@@ -21,6 +21,7 @@ export interface Ask {
   readonly path: string;
   readonly query: URLSearchParams;
   readonly principal: Principal;
+  readonly address: string | undefined;
 }
 
 export type Fields = Record<string, string>;

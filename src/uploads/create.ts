@@ -1,5 +1,6 @@
 /** Making uploads: resumable ones, and those whose bytes come with the request that makes them. */
 import { UNKNOWN_TYPE } from "../contract/media.ts";
+import { senderOf } from "../contract/sender.ts";
 import { Fault } from "../log/index.ts";
 import type { Source } from "./append.ts";
 import type { Ask, Serving } from "./ask.ts";
@@ -23,7 +24,7 @@ export function nameOf(ask: Ask, target: Omit<UploadTarget, "key"> | undefined, 
 }
 
 /** The same key and the same request: what is there (`known` first, for what no longer counts). @throws Fault `invalid_argument` when it was another request */
-export function existing(serving: Serving, ask: Ask, id: string, draft: Omit<NewUpload, "owner">): Entry | undefined {
+export function existing(serving: Serving, ask: Ask, id: string, draft: Draft): Entry | undefined {
   const entry = serving.uploads.get(id, ask.principal.id);
   if (!entry) return undefined;
   const { record } = entry;
@@ -34,17 +35,24 @@ export function existing(serving: Serving, ask: Ask, id: string, draft: Omit<New
   return entry;
 }
 
+/** What a request says of an upload, without whose it is. */
+type Draft = Omit<NewUpload, "owner" | "sender">;
+
 /** @throws Fault when it will not do, or there is no room */
-export async function create(serving: Serving, ask: Ask, draft: Omit<NewUpload, "owner">, id?: string): Promise<Entry> {
+export async function create(serving: Serving, ask: Ask, draft: Draft, id?: string): Promise<Entry> {
   const { type, ...rest } = draft;
   const { target, length } = rest;
   // This says only that nobody knows: then the bytes may.
   const declared = type === UNKNOWN_TYPE ? undefined : type;
   checkAnnounced(optionsOf(serving, target), target?.member ?? "", { size: length, type: declared });
-  return await serving.uploads.create(
-    { ...rest, ...(declared !== undefined && { type: declared }), owner: ask.principal.id },
-    id,
-  );
+  const { principal, address } = ask;
+  const upload = {
+    ...rest,
+    ...(declared !== undefined && { type: declared }),
+    owner: principal.id,
+    ...(principal.id === "" && address !== undefined && { sender: senderOf(address) }),
+  };
+  return await serving.uploads.create(upload, id);
 }
 
 /**
@@ -55,7 +63,7 @@ export async function receive(
   serving: Serving,
   ask: Ask,
   source: Source | undefined,
-  draft: Omit<NewUpload, "owner" | "isOneShot">,
+  draft: Omit<Draft, "isOneShot">,
   id: string | undefined,
   isNamed: boolean,
 ): Promise<Entry> {

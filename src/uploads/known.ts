@@ -13,7 +13,7 @@ export async function known({ host, uploads }: Serving, id: string, principal: P
   const { call, spent } = entry?.record ?? {};
   if (!entry || call === undefined || spent === undefined) return entry;
   try {
-    await host.peer({ to: CALLS + call, principal, via: "uploads" });
+    await host.peer({ to: CALLS + call, principal, counted: true, via: "uploads" });
   } catch (thrown) {
     if (toFault(thrown).code !== "not_found") return entry;
     await uploads.remove(entry);

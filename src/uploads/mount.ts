@@ -2,7 +2,7 @@
 import type { Principal } from "../contract/index.ts";
 import { mediaType } from "../contract/media.ts";
 import { Fault, toFault } from "../log/index.ts";
-import { credentialsIn } from "../net/credentials.ts";
+import { callerOf } from "../net/caller.ts";
 import type { HttpServer, Mount, Own } from "../net/mount.ts";
 import { type Ask, BASE, type Fields, type Serving } from "./ask.ts";
 import * as draft from "./draft.ts";
@@ -54,11 +54,11 @@ async function answer(serving: Serving, request: Request, server: HttpServer, ow
     if (isTus && headers.get("tus-resumable") !== tus.VERSION) return otherVersion(own);
     const { host, uploads } = serving;
     await uploads.ready();
-    const principal = await principalOf(serving, request, server);
+    const caller = await callerOf(host, request, server, "http");
     const writes = method === "POST" || method === "PATCH";
     if (writes && host.draining.aborted) throw going(host.random() * host.timing.spreadMs);
     if (writes) plain.refuseEncoding(headers);
-    const ask: Ask = { request, server, own, method, path: pathname, query: searchParams, principal };
+    const ask: Ask = { request, server, own, method, path: pathname, query: searchParams, ...caller };
     const response = await route(serving, ask, isTus);
     if (isTus) response.headers.set("tus-resumable", tus.VERSION);
     return response;
@@ -89,11 +89,6 @@ async function entryOf(serving: Serving, id: string, principal: Principal): Prom
   const entry = await known(serving, id, principal);
   if (!entry) throw noSuchUpload();
   return entry;
-}
-
-async function principalOf({ host }: Serving, request: Request, server: HttpServer): Promise<Principal> {
-  const address = server.requestIP(request)?.address;
-  return await host.authenticate(credentialsIn((name) => request.headers.get(name), "http", address));
 }
 
 function optionsOf(serving: Serving, path: string): Response {

@@ -133,7 +133,8 @@ async function callDue(serving: Serving, isClosing: () => boolean): Promise<bool
 
 async function attach({ host, uploads }: Serving, entry: Entry, id: string, isClosing: () => boolean): Promise<void> {
   try {
-    const exchange = await host.peer({ to: CALLS + id, principal: { id: entry.record.owner }, via: "uploads" });
+    const principal = { id: entry.record.owner };
+    const exchange = await host.peer({ to: CALLS + id, principal, counted: true, via: "uploads" });
     void watch(uploads, entry, exchange, isClosing);
   } catch (thrown) {
     // It was removed since, or its method keeps nothing: then nobody needs the upload any more.
@@ -155,6 +156,7 @@ async function call({ host, uploads }: Serving, entry: Entry, isClosing: () => b
     key,
     keep: true,
     principal: { id: owner },
+    counted: true,
     via: "uploads",
   };
   try {

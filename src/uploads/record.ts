@@ -5,6 +5,8 @@ import { join } from "node:path";
 export interface UploadRecord {
   readonly id: string;
   readonly owner: string;
+  /** Of the anonymous: the address that it counts for. */
+  readonly sender?: string;
   /** Milliseconds since 1970. */
   readonly createdAt: number;
   readonly expiresAt: number;
@@ -48,6 +50,10 @@ export interface UploadTarget {
   /** Idempotency key of the call: it is started once. */
   readonly key: string;
 }
+
+/** Whose quota it counts for: the owner's, and of the anonymous that of their address. */
+export const payerOf = ({ owner, sender = "" }: Pick<UploadRecord, "owner" | "sender">): string =>
+  owner === "" ? `@${sender}` : `=${owner}`;
 
 export const bytesPath = (directory: string, id: string): string => join(directory, `${id}.bin`);
 export const recordPath = (directory: string, id: string): string => join(directory, `${id}.json`);

@@ -4,16 +4,16 @@ import { Fault } from "../log/index.ts";
 
 export class Room {
   readonly #limits: Limits;
-  readonly #owners = new Map<string, { uploads: number; bytes: number }>();
+  readonly #payers = new Map<string, { uploads: number; bytes: number }>();
   #bytes = 0;
 
   constructor(limits: Limits) {
     this.#limits = limits;
   }
 
-  /** @throws Fault `resource_exhausted` when the owner has too many uploads */
-  enter(owner: string): void {
-    const own = this.#of(owner);
+  /** @throws Fault `resource_exhausted` when the payer has too many uploads */
+  enter(payer: string): void {
+    const own = this.#of(payer);
     const { uploadsPerPrincipal } = this.#limits;
     if (own.uploads >= uploadsPerPrincipal) {
       throw new Fault("resource_exhausted", `${uploadsPerPrincipal} uploads of this caller are kept already`, {
@@ -26,39 +26,39 @@ export class Room {
   }
 
   /** One that an earlier process has let in. */
-  found(owner: string, bytes: number): void {
-    this.#of(owner).uploads++;
-    this.add(owner, bytes);
+  found(payer: string, bytes: number): void {
+    this.#of(payer).uploads++;
+    this.add(payer, bytes);
   }
 
-  leave(owner: string, bytes: number): void {
-    const own = this.#of(owner);
+  leave(payer: string, bytes: number): void {
+    const own = this.#of(payer);
     own.uploads--;
-    this.add(owner, -bytes);
-    if (own.uploads <= 0) this.#owners.delete(owner);
+    this.add(payer, -bytes);
+    if (own.uploads <= 0) this.#payers.delete(payer);
   }
 
   /** @throws Fault `resource_exhausted` when there is no room for so many more; gives nothing back when it throws */
-  take(owner: string, bytes: number): void {
+  take(payer: string, bytes: number): void {
     const { uploadBytesPerPrincipal, uploadBytesTotal } = this.#limits;
-    if (this.#of(owner).bytes + bytes > uploadBytesPerPrincipal) {
+    if (this.#of(payer).bytes + bytes > uploadBytesPerPrincipal) {
       throw full("uploadBytesPerPrincipal", uploadBytesPerPrincipal, "the uploads of this caller");
     }
     if (this.#bytes + bytes > uploadBytesTotal) throw full("uploadBytesTotal", uploadBytesTotal, "all uploads");
-    this.add(owner, bytes);
+    this.add(payer, bytes);
   }
 
   /** Of what is there already. */
-  add(owner: string, bytes: number): void {
-    this.#of(owner).bytes += bytes;
+  add(payer: string, bytes: number): void {
+    this.#of(payer).bytes += bytes;
     this.#bytes += bytes;
   }
 
-  #of(owner: string) {
-    let own = this.#owners.get(owner);
+  #of(payer: string) {
+    let own = this.#payers.get(payer);
     if (!own) {
       own = { uploads: 0, bytes: 0 };
-      this.#owners.set(owner, own);
+      this.#payers.set(payer, own);
     }
     return own;
   }

@@ -12,7 +12,7 @@ import { type Claim, Entry } from "./entry.ts";
 import { diskFault, going, noSuchUpload, tooLarge, unfit, wrongChecksum, wrongLength } from "./faults.ts";
 import { entriesIn } from "./load.ts";
 import { takeDirectory } from "./lock.ts";
-import { bytesPath, MODE, recordPath, removeFiles, type UploadRecord, writeRecord } from "./record.ts";
+import { bytesPath, MODE, payerOf, recordPath, removeFiles, type UploadRecord, writeRecord } from "./record.ts";
 import { Room } from "./room.ts";
 
 export type NewUpload = Omit<UploadRecord, "id" | "createdAt" | "expiresAt">;
@@ -30,6 +30,8 @@ export class Uploads {
   readonly #now: () => number;
   readonly #room: Room;
   readonly #entries = new Map<string, Entry>();
+  /** What is left of uploads whose call has ended, by who pays for them, the oldest first. */
+  readonly #spent = new Map<string, Set<Entry>>();
   #loading: Promise<void> | undefined;
   #unlock: (() => void) | undefined;
   #isClosing = false;
@@ -72,14 +74,15 @@ export class Uploads {
     if (this.#isClosing) throw going();
     const now = this.#now();
     const entry = new Entry({ ...draft, id, createdAt: now, expiresAt: now + this.#limits.uploadMs });
-    const { owner, length = 0 } = draft;
+    const { length = 0 } = draft;
+    const payer = payerOf(draft);
     if (length > this.#limits.uploadBytes) throw tooLarge(this.#limits.uploadBytes, "the server takes no more");
     const freed = this.#freeName(id);
-    this.#room.enter(owner);
+    this.#room.enter(payer);
     try {
-      this.#room.take(owner, length);
+      this.#room.take(payer, length);
     } catch (thrown) {
-      this.#room.leave(owner, 0);
+      this.#room.leave(payer, 0);
       throw thrown;
     }
     entry.reserved = length;
@@ -113,7 +116,7 @@ export class Uploads {
       }
       if (offset > most) throw tooLarge(most, "no more are taken");
       if (offset <= entry.reserved) return;
-      this.#room.take(record.owner, offset - entry.reserved);
+      this.#room.take(payerOf(record), offset - entry.reserved);
       entry.reserved = offset;
     };
     try {
@@ -142,7 +145,7 @@ export class Uploads {
       throw tooLarge(this.#limits.uploadBytes, "the server takes no more");
     }
     const more = Math.max(0, length - entry.reserved);
-    this.#room.take(record.owner, more);
+    this.#room.take(payerOf(record), more);
     entry.reserved += more;
     record.length = length;
     await this.save(entry);
@@ -178,7 +181,7 @@ export class Uploads {
       record.sha256 = hash.digest("hex");
       record.type = type;
       record.length = entry.offset;
-      this.#room.add(record.owner, entry.offset - entry.reserved);
+      this.#room.add(payerOf(record), entry.offset - entry.reserved);
       entry.reserved = entry.offset;
       record.completedAt = this.#now();
       await this.save(entry);
@@ -239,8 +242,27 @@ export class Uploads {
     await this.save(entry);
     await rm(this.path(entry), { force: true });
     // What is left is small, and must not keep its owner from the next one.
-    this.#room.leave(entry.record.owner, entry.reserved);
+    this.#room.leave(payerOf(entry.record), entry.reserved);
     entry.reserved = 0;
+    if (!entry.isRemoved) await this.#remember(entry);
+  }
+
+  /** As many of them as of others; then the oldest are forgotten, so that what is left of each does not add up. */
+  async #remember(entry: Entry): Promise<void> {
+    const payer = payerOf(entry.record);
+    const spent = this.#spent.get(payer) ?? new Set();
+    this.#spent.set(payer, spent.add(entry));
+    for (const oldest of spent) {
+      if (spent.size <= this.#limits.uploadsPerPrincipal) return;
+      spent.delete(oldest);
+      await this.remove(oldest);
+    }
+  }
+
+  #forget(entry: Entry): void {
+    const payer = payerOf(entry.record);
+    const spent = this.#spent.get(payer);
+    if (spent?.delete(entry) && spent.size === 0) this.#spent.delete(payer);
   }
 
   async remove(entry: Entry): Promise<void> {
@@ -248,7 +270,8 @@ export class Uploads {
     entry.isRemoved = true;
     entry.interrupt();
     this.#entries.delete(entry.record.id);
-    if (entry.record.spent === undefined) this.#room.leave(entry.record.owner, entry.reserved);
+    if (entry.record.spent === undefined) this.#room.leave(payerOf(entry.record), entry.reserved);
+    this.#forget(entry);
     await entry.inOrder(() => removeFiles(this.#directory, entry.record.id));
   }
 
@@ -295,11 +318,13 @@ export class Uploads {
     await mkdir(this.#directory, { recursive: true, mode: 0o700 });
     this.#unlock = takeDirectory(this.#directory);
     for await (const entry of entriesIn(this.#directory)) {
-      const { id, owner, spent } = entry.record;
+      const { id, spent } = entry.record;
       this.#entries.set(id, entry);
-      if (spent === undefined) this.#room.found(owner, entry.reserved);
+      if (spent === undefined) this.#room.found(payerOf(entry.record), entry.reserved);
     }
     await this.sweep();
+    const spent = this.entries().filter(({ record }) => record.spent !== undefined);
+    for (const entry of spent.sort((a, b) => a.record.createdAt - b.record.createdAt)) await this.#remember(entry);
   }
 }
 

@@ -10,6 +10,7 @@ const PATH = "/webhooks";
 export function webhooksMount(token: string, deliveries: ReadonlyMap<string, Delivery>): Mount {
   const digest = sha256(token);
   return {
+    countsByAddress: true,
     matches: (path) => path === PATH || path.startsWith(`${PATH}/`),
     async fetch(request: Request, server: HttpServer) {
       const address = server.requestIP(request)?.address;

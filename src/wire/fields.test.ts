@@ -19,8 +19,15 @@ describe("Prefer (RFC 7240)", () => {
     ['foo="a, respond-async", wait=3', false, 3],
     ["", false, undefined],
     ['"', false, undefined],
+    [String.raw`foo="a\", respond-async", wait=3`, false, 3],
   ] as const)("%s", (header, respondAsync, wait) => {
     expect(parsePrefer(header)).toEqual({ respondAsync, wait });
+  });
+  test("quotes that are never closed take as long as they are", () => {
+    expect(parsePrefer(`respond-async, a="${'\\"'.repeat(1_000_000)}`)).toEqual({
+      respondAsync: true,
+      wait: undefined,
+    });
   });
 });
 

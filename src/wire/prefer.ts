@@ -25,9 +25,22 @@ export function parsePrefer(header: string): Preferences {
   return { respondAsync, wait };
 }
 
+/** By hand: an expression for it goes back at each quote of many that are never closed. */
 function splitOutsideQuotes(header: string): string[] {
   if (!header.includes('"')) return header.split(",");
-  return header.match(/(?:"(?:[^"\\]|\\.)*"|[^,"]|")+/g) ?? [];
+  const parts: string[] = [];
+  let start = 0;
+  let isQuoted = false;
+  for (let i = 0; i < header.length; i++) {
+    const char = header[i];
+    if (isQuoted && char === "\\") i++;
+    else if (char === '"') isQuoted = !isQuoted;
+    else if (char === "," && !isQuoted) {
+      parts.push(header.slice(start, i));
+      start = i + 1;
+    }
+  }
+  return [...parts, header.slice(start)];
 }
 
 function unquote(value: string): string {

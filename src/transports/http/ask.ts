@@ -25,6 +25,7 @@ export class Ask implements Call {
   deadline: number | undefined = undefined;
   trace: Trace | undefined = undefined;
   preferences: Preferences = NO_PREFERENCES;
+  counted = false;
 
   constructor(request: Request, server: HttpServer, path: string, queryAt: number, via: string) {
     this.request = request;

@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { ANONYMOUS, type Call } from "../../contract/index.ts";
 import { type Cursor, Fault, type Page } from "../../log/index.ts";
 import { type HttpMode, type HttpPeerOptions, httpPeer } from "./client.ts";
-import { type Clock, Linked, neverSent, retryAfter } from "./client-request.ts";
+import { type Clock, Linked, neverSent, retryAfter, systemClock } from "./client-request.ts";
 
 interface Sent {
   readonly method: string;
@@ -328,6 +328,30 @@ describe("faults", () => {
     expect(at("Thu, 01 Jan 2026 00:00:10 GMT")).toBe(10_000);
     expect(at("Thu, 01 Jan 2025 00:00:10 GMT")).toBe(0);
     expect(at("soon")).toBeUndefined();
+  });
+
+  test("a wait of years is no wait of nothing", async () => {
+    let isOver = false;
+    const stop = systemClock.after(retryAfter(new Headers({ "retry-after": "99999999999" }), 0)!, () => {
+      isOver = true;
+    });
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    stop();
+    expect(isOver).toBe(false);
+  });
+
+  test("a redirect is told of, and not followed: credentials would go with it", async () => {
+    const inits: RequestInit[] = [];
+    const elsewhere = { status: 307, headers: { location: "http://other/" } };
+    const fetch = async (_: string, init: RequestInit) => {
+      inits.push(init);
+      return new Response(null, elsewhere);
+    };
+    const peer = httpPeer({ url: "http://s", mode: "sse", fetch });
+    const fault = await faultOf((await peer(call("s/m"))).result());
+    expect(fault).toMatchObject({ code: "failed_precondition", retryable: false });
+    expect(fault.message).toContain("http://other/");
+    expect(inits.map(({ redirect }) => redirect)).toEqual(["manual"]);
   });
 });
 

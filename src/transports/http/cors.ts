@@ -1,47 +1,15 @@
 /** Who may call from a browser (PROTOCOL.md §2.8): the own origin, and those that the operator allows. */
-import { isOwnOrigin, type Origins } from "../../wire/origin.ts";
+import { OTHER_NAME, otherOrigin } from "../../net/access.ts";
 import { HttpFault } from "./fault.ts";
 
-/** Whether a page of this origin may use the server. */
-export function isAllowedOrigin(origin: string, request: Request, origins: Origins): "own" | "other" | undefined {
-  if (isOwnOrigin(origin, request.headers.get("host"), request.url)) return "own";
-  return origins === "*" || origins.includes(origin) ? "other" : undefined;
-}
-
 export function refuseOrigin(origin: string): HttpFault {
-  return new HttpFault(
-    403,
-    "permission_denied",
-    `pages of ${origin.slice(0, 128)} may not use this server`,
-    { hint: "allow the origin in the server's options" },
-    { vary: "Origin" },
-  );
+  const { message, hint } = otherOrigin(origin);
+  return new HttpFault(403, "permission_denied", message, { hint }, { vary: "Origin" });
 }
-
-/** Whether the beginning of a URL, `scheme://host:port`, names one of the hosts. What was right once is remembered. */
-export function hostCheck(hosts: readonly string[]): (base: string) => boolean {
-  const names = new Set(hosts.map((name) => name.toLowerCase()));
-  const known = new Set<string>();
-  return (base) => {
-    if (known.has(base)) return true;
-    const name = base
-      .slice(base.indexOf("://") + 3)
-      .replace(/:\d*$/, "")
-      .toLowerCase();
-    // RFC 6761 §6.3: names below localhost are this machine.
-    if (!names.has(name) && !(names.has("localhost") && name.endsWith(".localhost"))) return false;
-    if (known.size < KNOWN_BASES) known.add(base);
-    return true;
-  };
-}
-
-const KNOWN_BASES = 64;
 
 /** RFC 9110 §15.5.20 */
 export function misdirected(): HttpFault {
-  return new HttpFault(421, "permission_denied", "this server does not answer to that name", {
-    hint: "use localhost or its address, or allow the name in the server's options (--name)",
-  });
+  return new HttpFault(421, "permission_denied", OTHER_NAME.message, { hint: OTHER_NAME.hint });
 }
 
 /** Fetch §3.3.3: without these a page of another origin sees nothing of the answer. */

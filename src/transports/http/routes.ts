@@ -20,6 +20,8 @@ export interface Target {
   readonly allow: string;
   /** Nobody has to say who they are. */
   readonly isPublic: boolean;
+  /** Whether its requests count for the limit `ratePerSecond`; who watches over the server is not refused by it. */
+  readonly counts: boolean;
 }
 
 /** The addresses that are known when the server starts. */
@@ -29,10 +31,10 @@ export function fixedTargets(web: Web, title: string, version: string): Map<stri
   for (const [name, method] of host.contract.methods) targets.set(`/${name}`, methodTarget(web, name, method));
   targets.set("/calls", target({ GET: (ask) => listCalls(web, ask) }));
   const describe = description(host, title, version);
-  targets.set("/healthz", target({ GET: health }, true));
-  targets.set("/readyz", target({ GET: () => ready(host) }, true));
-  targets.set("/metrics", target({ GET: () => metrics(host) }, true));
-  targets.set("/openapi.json", target({ GET: describe }, true));
+  targets.set("/healthz", target({ GET: health }, WATCHED));
+  targets.set("/readyz", target({ GET: () => ready(host) }, WATCHED));
+  targets.set("/metrics", target({ GET: () => metrics(host) }, WATCHED));
+  targets.set("/openapi.json", target({ GET: describe }, PUBLIC));
   return targets;
 }
 
@@ -99,12 +101,16 @@ const POST = {
   bidi: postBidi,
 } as const;
 
-function target(handlers: Readonly<Record<string, Handle>>, isPublic = false): Target {
+const CALLERS = { isPublic: false, counts: true };
+const PUBLIC = { isPublic: true, counts: true };
+const WATCHED = { isPublic: true, counts: false };
+
+function target(handlers: Readonly<Record<string, Handle>>, access = CALLERS): Target {
   const all = new Map(Object.entries(handlers));
   const get = all.get("GET");
   // The platform sends the length and leaves the body out (RFC 9110 §9.3.2).
   if (get) all.set("HEAD", get);
-  return { handlers: all, allow: [...all.keys(), "OPTIONS"].join(", "), isPublic };
+  return { handlers: all, allow: [...all.keys(), "OPTIONS"].join(", "), ...access };
 }
 
 function nowhere(path: string): Fault {

@@ -4,12 +4,13 @@
  */
 import type { Host } from "../../contract/index.ts";
 import { toFault } from "../../log/index.ts";
+import { hostCheck, isAllowedOrigin } from "../../net/access.ts";
 import { credentialsIn } from "../../net/credentials.ts";
 import type { Answer, HttpServer, Mount, Own } from "../../net/mount.ts";
 import type { Origins } from "../../wire/origin.ts";
 import { Ask } from "./ask.ts";
 import { discardBody } from "./body.ts";
-import { allowOrigin, hostCheck, isAllowedOrigin, misdirected, preflight, refuseOrigin } from "./cors.ts";
+import { allowOrigin, misdirected, preflight, refuseOrigin } from "./cors.ts";
 import { HttpFault, notAllowed } from "./fault.ts";
 import { problem } from "./problem.ts";
 import { fixedTargets, type Handle, type Target, targetOf } from "./routes.ts";
@@ -73,7 +74,14 @@ export function httpHandler<S extends HttpServer>(
     );
   };
 
-  const handled = (ask: Ask, handle: Handle): Response | Promise<Response> => {
+  /** Each request counts once, here or where a mount asks for its caller; the calls that are made of it do not. */
+  const count = (ask: Ask): void => {
+    if (!ask.counted) host.count(ask);
+    ask.counted = true;
+  };
+
+  const handled = (ask: Ask, target: Target, handle: Handle): Response | Promise<Response> => {
+    if (target.counts) count(ask);
     const answer = handle(ask);
     return answer instanceof Promise ? answer.catch((thrown) => refused(ask, thrown)) : answer;
   };
@@ -85,25 +93,25 @@ export function httpHandler<S extends HttpServer>(
       if (method === "OPTIONS") return preflight(target.allow, undefined);
       throw notAllowed(method, target.allow);
     }
-    if (host.anonymous || target.isPublic) return handled(ask, handle);
+    if (host.anonymous || target.isPublic) return handled(ask, target, handle);
     const principal = host.authenticate(credentialsIn((name) => ask.header(name), ask.via, ask.address));
     if (!(principal instanceof Promise)) {
       ask.principal = principal;
-      return handled(ask, handle);
+      return handled(ask, target, handle);
     }
-    return principal.then(
-      (principal) => {
+    return principal
+      .then((principal) => {
         ask.principal = principal;
-        return handled(ask, handle);
-      },
-      (thrown) => refused(ask, thrown),
-    );
+        return handled(ask, target, handle);
+      })
+      .catch((thrown) => refused(ask, thrown));
   };
 
   const own: Own = {
     problem,
     fetch(request, server) {
       const ask = askOf(request, request.url, server, via);
+      ask.counted = true;
       try {
         return dispatch(ask, targets.get(ask.path) ?? targetOf(web, ask.path));
       } catch (thrown) {
@@ -113,6 +121,7 @@ export function httpHandler<S extends HttpServer>(
   };
 
   const mounted = (ask: Ask, mount: Mount, server: S): Answer => {
+    if (mount.countsByAddress) count(ask);
     const answer = mount.fetch(ask.request, server, own);
     return answer instanceof Promise ? answer.catch((thrown) => refused(ask, thrown)) : answer;
   };
@@ -132,7 +141,7 @@ export function httpHandler<S extends HttpServer>(
   /** With an `Origin` a browser asks. */
   const browser = (ask: Ask, server: S, origin: string): Answer => {
     const { request, path } = ask;
-    const allowed = isAllowedOrigin(origin, request, origins);
+    const allowed = isAllowedOrigin(origin, request.headers.get("host"), request.url, origins);
     if (allowed === "own") return route(ask, server);
     if (allowed === undefined) throw refuseOrigin(origin);
     const mount = targets.has(path) ? firstOf(path) : mountOf(path);

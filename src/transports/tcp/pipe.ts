@@ -19,6 +19,8 @@ export class TcpPipe implements Pipe {
   #queue: Uint8Array[] = [];
   #queued = 0;
   #isCorked = false;
+  /** The network takes no more until `drained`. */
+  #isBlocked = false;
   #isEnding = false;
   #isEnded = false;
 
@@ -44,13 +46,14 @@ export class TcpPipe implements Pipe {
       if (!this.#isCorked) return -1;
       if (this.#queued > CORK_BYTES) this.#flush();
     } else {
-      const taken = Math.max(0, this.#socket.write(bytes));
+      const taken = this.#write(bytes);
       if (taken < bytes.length) {
         this.#queue.push(bytes.subarray(taken));
         this.#queued = bytes.length - taken;
       }
     }
-    return this.#queued > 0 && !this.#isCorked ? -1 : bytes.length;
+    // What is only gathered does not wait for the network.
+    return this.#isBlocked ? -1 : bytes.length;
   }
 
   getBufferedAmount(): number {
@@ -88,13 +91,21 @@ export class TcpPipe implements Pipe {
 
   /** The network takes more. */
   drained(): void {
+    this.#isBlocked = false;
     this.#flush();
   }
 
+  #write(bytes: Uint8Array): number {
+    const taken = Math.max(0, this.#socket.write(bytes));
+    this.#isBlocked = taken < bytes.length;
+    return taken;
+  }
+
   #flush(): void {
+    if (this.#isBlocked) return;
     if (this.#queued > 0) {
       const all = this.#queue.length === 1 ? this.#queue[0]! : Buffer.concat(this.#queue, this.#queued);
-      const taken = Math.max(0, this.#socket.write(all));
+      const taken = this.#write(all);
       this.#queue = taken < all.length ? [all.subarray(taken)] : [];
       this.#queued = all.length - taken;
     }

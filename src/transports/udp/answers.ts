@@ -3,8 +3,8 @@
  * Bounded: when it is full, new questions are refused; an answer is not forgotten before its time.
  */
 import type { Limits } from "../../contract/index.ts";
+import { senderOf } from "../../contract/sender.ts";
 import { Fault } from "../../log/index.ts";
-import { senderOf } from "./address.ts";
 
 /**
  * How long an answer is kept: MAX_TRANSMIT_SPAN + MAX_LATENCY of RFC 7252 §4.8.2, for the client of 6.2 sends its

@@ -2,7 +2,7 @@
  * How much a second from each address, in a table that never grows: addresses that nobody has checked can be
  * made up, one for each datagram. Two addresses can share a place, which they cannot choose (the hash is keyed).
  */
-import { senderOf } from "./address.ts";
+import { senderOf } from "../../contract/sender.ts";
 
 const PLACES = 16_384;
 

@@ -481,7 +481,8 @@ describe("the listener", () => {
     const { world } = await start();
     const { udpListener } = await import("./server.ts");
     const { udpPeer } = await import("./client.ts");
-    const { senderOf, isLoopback } = await import("./address.ts");
+    const { isLoopback } = await import("./address.ts");
+    const { senderOf } = await import("../../contract/sender.ts");
     const six = await udpListener(world.core, { hostname: "::1", port: 0 });
     expect(six.url).toBe(`udp://[::1]:${six.port}`);
     const peer = udpPeer({ url: six.url });
