@@ -20,21 +20,24 @@ export interface Certificates {
 export function certificatesOf(setting: Setting, tls: TLSSocket): Certificates {
   const chain = chainOf(tls);
   const [leaf] = chain;
-  const fault = leaf ? (ownFault(setting, leaf) ?? issuerFault(tls)) : "none was sent";
+  const fault = leaf ? faultsOf(ownFaults(setting, leaf), issuerFault(tls)) : "none was sent";
   if (leaf && fault === undefined) setting.trusted.add(leaf.fingerprint256);
   return { chain, fault };
 }
 
 /**
- * The same of QUIC, whose `said` is the word of its library. That takes no certificate of `--cacert` that is no
+ * The same of QUIC, whose `said` is the code of its library, if it has a complaint. That takes no certificate of `--cacert` that is no
  * authority: so one that was trusted over TCP is trusted here.
  */
-export function quicTrustFault(setting: Setting, leaf: X509Certificate | undefined, said: string): string | undefined {
-  if (!leaf) return said === "" ? undefined : said.toLowerCase();
-  const own = ownFault(setting, leaf);
-  if (own !== undefined || said === "" || setting.trusted.has(leaf.fingerprint256)) return own;
-  if (setting.ca !== undefined && isIn(setting.ca, leaf)) return undefined;
-  return said.toLowerCase();
+export function quicTrustFault(
+  setting: Setting,
+  leaf: X509Certificate | undefined,
+  said: string | undefined,
+): string | undefined {
+  const issuer = said ? issuerText(said) : undefined;
+  if (!leaf) return issuer;
+  const isKnown = setting.trusted.has(leaf.fingerprint256) || (setting.ca !== undefined && isIn(setting.ca, leaf));
+  return faultsOf(ownFaults(setting, leaf), isKnown ? undefined : issuer);
 }
 
 function isIn(pem: string, leaf: X509Certificate): boolean {
@@ -43,17 +46,30 @@ function isIn(pem: string, leaf: X509Certificate): boolean {
 }
 
 /** What is wrong with it, whoever vouches for it. */
-function ownFault(setting: Setting, leaf: X509Certificate): string | undefined {
+function ownFaults({ target: { host } }: Setting, leaf: X509Certificate): string[] {
   const now = Date.now();
-  if (now > Date.parse(leaf.validTo)) return `expired on ${day(leaf.validTo)}`;
-  if (now < Date.parse(leaf.validFrom)) return `not valid before ${day(leaf.validFrom)}`;
-  return isFor(leaf, setting.target.host) ? undefined : `it is not for ${setting.target.host}`;
+  return [
+    ...(now > Date.parse(leaf.validTo) ? [`expired on ${day(leaf.validTo)}`] : []),
+    ...(now < Date.parse(leaf.validFrom) ? [`not valid before ${day(leaf.validFrom)}`] : []),
+    ...(isFor(leaf, host) ? [] : [`it is not for ${host}`]),
+  ];
+}
+
+/** All of them; of a time that is over the library says the same in its words. */
+function faultsOf(own: readonly string[], issuer: string | undefined): string | undefined {
+  const isSaid = own.length > 0 && issuer !== undefined && /expired|yet valid/.test(issuer);
+  const all = [...own, ...(issuer === undefined || isSaid ? [] : [issuer])];
+  return all.length === 0 ? undefined : all.join("; ");
 }
 
 function issuerFault(tls: TLSSocket): string | undefined {
   const fault = tls.authorizationError as unknown as Error | string | null | undefined;
   if (!fault) return undefined;
   const code = typeof fault === "string" ? fault : ((fault as { code?: string }).code ?? fault.message);
+  return issuerText(code);
+}
+
+function issuerText(code: string): string {
   return ISSUER[code] ?? code.toLowerCase().replaceAll("_", " ");
 }
 
@@ -92,29 +108,31 @@ export function extraRoundTrips(flightBytes: number): number {
 }
 
 /**
- * @param sentBytes sizes of the certificates as TLS 1.2 showed them in the clear, where it did
- * @param flightBytes what the server sent in TLS 1.3 until it was ready
+ * Of the newest version that is spoken.
+ * @param sent the chain as it was seen on the wire, where it could be read
+ * @param older the one of TLS 1.2
+ * @param flightBytes what the server sent until it was ready; undefined over QUIC, where the leaf alone is seen
  */
 export function certificateFinding(
   { chain, fault }: Certificates,
-  sentBytes: readonly number[] | undefined,
-  flightBytes: number,
+  sent: readonly Uint8Array[] | undefined,
+  older: readonly Uint8Array[] | undefined,
+  flightBytes: number | undefined,
 ): Finding {
   const [leaf] = chain;
   if (!leaf) return absent("certificate", { code: "certificate", detail: "none was sent" });
-  const sizes = sentBytes ?? chain.map(({ raw }) => raw.length);
+  const sizes = (sent ?? withoutRoot(chain)).map(({ length }) => length);
+  const other = older?.[0] && Buffer.compare(older[0], leaf.raw) !== 0 ? new X509Certificate(older[0]) : undefined;
   const chainBytes = sizes.reduce((sum, size) => sum + size, 0);
-  const extra = extraRoundTrips(Math.max(chainBytes, flightBytes));
   const names = namesOf(leaf);
   const days = Math.floor((Date.parse(leaf.validTo) - Date.now()) / 86_400_000);
-  const room = AMPLIFICATION * INITIAL_BYTES;
+  const cost = flightBytes === undefined ? undefined : costOf(chainBytes, flightBytes);
   const text = [
+    keyOf(leaf),
     `${names.slice(0, 4).join(", ")}${names.length > 4 ? ` and ${names.length - 4} more` : ""}`,
     days >= 0 ? `${days} days left` : `${-days} days over`,
-    `${sizes.length} in the chain, ${chainBytes.toLocaleString("en")} bytes`,
-    extra === 0
-      ? `the server's flight of ${flightBytes.toLocaleString("en")} bytes fits in QUIC's first ${room.toLocaleString("en")}`
-      : `the server's flight of ${flightBytes.toLocaleString("en")} bytes costs QUIC +1 round trip (over 3 x 1,200)`,
+    ...(cost ? [`${sizes.length} in the chain, ${chainBytes.toLocaleString("en")} bytes`, cost.text] : []),
+    ...(other ? [`TLS 1.2 shows another one: ${keyOf(other)}`] : []),
   ].join("; ");
   const facts = {
     names,
@@ -122,11 +140,8 @@ export function certificateFinding(
     issuer: leaf.issuer,
     validFrom: new Date(leaf.validFrom).toISOString(),
     validTo: new Date(leaf.validTo).toISOString(),
-    sizes,
-    chainBytes,
-    flightBytes,
-    quicExtraRoundTrips: extra,
-    key: `${leaf.publicKey.asymmetricKeyType}${keySize(leaf)}`,
+    ...(cost && { sizes, chainBytes, flightBytes, quicExtraRoundTrips: cost.extra }),
+    key: keyOf(leaf),
     sha256: leaf.fingerprint256,
     isTrusted: fault === undefined,
   };
@@ -134,13 +149,33 @@ export function certificateFinding(
   return found("certificate", text, { facts });
 }
 
-function namesOf(leaf: X509Certificate): string[] {
-  const names = (leaf.subjectAltName ?? "").split(", ").map((each) => each.replace(/^(DNS|IP Address):/, ""));
-  return names.filter((name) => name !== "");
+function costOf(chainBytes: number, flightBytes: number) {
+  const extra = extraRoundTrips(Math.max(chainBytes, flightBytes));
+  const room = (AMPLIFICATION * INITIAL_BYTES).toLocaleString("en");
+  const what = extra === 0 ? `fits in QUIC's first ${room}` : "costs QUIC +1 round trip (over 3 x 1,200)";
+  return { extra, text: `the server's flight of ${flightBytes.toLocaleString("en")} bytes ${what}` };
 }
 
-function keySize({ publicKey: { asymmetricKeyDetails: details } }: X509Certificate): string {
-  return details?.namedCurve ? ` ${details.namedCurve}` : details?.modulusLength ? ` ${details.modulusLength}` : "";
+/** The platform adds the root that it trusts, which nobody sends. */
+function withoutRoot(chain: readonly X509Certificate[]): Uint8Array[] {
+  return chain.filter((each, at) => at === 0 || each.subject !== each.issuer).map(({ raw }) => raw);
+}
+
+function namesOf(leaf: X509Certificate): string[] {
+  const names = (leaf.subjectAltName ?? "").split(", ").map((each) => each.replace(/^(DNS|IP Address):/, ""));
+  return names.filter((name) => name !== "").map(short);
+}
+
+/** The platform writes all eight parts of an address of IPv6 (RFC 5952 §4.2). */
+function short(name: string): string {
+  return name.includes(":") ? (URL.parse(`http://[${name}]`)?.hostname.slice(1, -1) ?? name) : name;
+}
+
+/** Such as `RSA 2048`, `EC P-256`, `ED25519`. */
+function keyOf({ publicKey: { asymmetricKeyType: type, asymmetricKeyDetails: details } }: X509Certificate): string {
+  const size = details?.namedCurve ?? details?.modulusLength;
+  const name = size === "prime256v1" ? "P-256" : size === "secp384r1" ? "P-384" : size;
+  return `${type?.toUpperCase() ?? "a key of another kind"}${name === undefined ? "" : ` ${name}`}`;
 }
 
 function day(text: string): string {

@@ -1,7 +1,7 @@
 /** As much of HTTP/1.1 (RFC 9112) as a probe needs: well-formed requests, and answers read strictly. */
 import { Line, type LineOptions, looksLike, phasesOf } from "./line.ts";
 import { Pipe } from "./pipe.ts";
-import { Absent } from "./reason.ts";
+import { Absent, reasonOf } from "./reason.ts";
 import { ms, type Setting } from "./setting.ts";
 
 export type Fields = readonly (readonly [string, string])[];
@@ -22,7 +22,7 @@ export interface Answer {
   readonly fields: Fields;
   /** At most `MOST_BYTES`. */
   readonly body: Uint8Array;
-  /** There was more. */
+  /** There was more, or it did not end in time. */
   readonly isCut: boolean;
   /** The connection may be used again. */
   readonly isKept: boolean;
@@ -32,6 +32,12 @@ export interface Answer {
 /** Of a body; a probe looks at no more. */
 export const MOST_BYTES = 1024 * 1024;
 const MOST_HEAD_BYTES = 64 * 1024;
+/** Informational answers before the one that counts (RFC 9110 §15.2). */
+const MOST_INTERIM = 16;
+/** How long the end of a body is waited for after its head, in milliseconds: some have none. */
+export const BODY_MS = 1_000;
+/** A stream that has no end by its nature. */
+export const EVENT_STREAM = /^text\/event-stream\b/i;
 
 export const USER_AGENT = "backtalk-probe/1";
 
@@ -122,7 +128,8 @@ export class Http1 {
 
   /** Skips interim answers (RFC 9110 §15.2), but for the one that changes the protocol. */
   async #head(first: () => void) {
-    for (;;) {
+    for (let interim = 0; ; interim++) {
+      if (interim > MOST_INTERIM) throw new Absent("malformed", "informational answers without an end");
       const text = await this.#headText(first);
       const [start = "", ...lines] = text.split("\r\n");
       const match = /^HTTP\/(1\.[01]) (\d{3})(?: (.*))?$/.exec(start);
@@ -162,12 +169,29 @@ export class Http1 {
     }
   }
 
-  /** RFC 9112 §6.3. */
+  /** What came of it in time. @throws Absent */
   async #body(status: number, answer: Fields): Promise<Body> {
-    const { pipe } = this;
     if (status === 204 || status === 304) return { ...NOTHING, isFramed: true };
+    if (EVENT_STREAM.test(field({ fields: answer }, "content-type") ?? "")) return { ...NOTHING, isCut: true };
+    const { line, pipe } = this;
+    const until = Math.min(line.deadline - 50, performance.now() + BODY_MS);
+    pipe.deadline = until;
+    const parts: Buffer[] = [];
+    try {
+      return await this.#framed(answer, parts);
+    } catch (thrown) {
+      if (reasonOf(thrown).code !== "timeout") throw thrown;
+      return { body: Buffer.concat([...parts, pipe.take(MOST_BYTES)]), isCut: true, isFramed: false };
+    } finally {
+      pipe.deadline = line.deadline;
+    }
+  }
+
+  /** RFC 9112 §6.3. */
+  async #framed(answer: Fields, parts: Buffer[]): Promise<Body> {
+    const { pipe } = this;
     const coding = field({ fields: answer }, "transfer-encoding")?.toLowerCase();
-    if (coding?.endsWith("chunked")) return await this.#chunks();
+    if (coding?.endsWith("chunked")) return await this.#chunks(parts);
     const length = field({ fields: answer }, "content-length");
     if (length !== undefined) {
       if (!/^\d+$/.test(length)) throw new Absent("malformed", "a Content-Length that is no number");
@@ -179,9 +203,8 @@ export class Http1 {
   }
 
   /** RFC 9112 §7.1. */
-  async #chunks(): Promise<Body> {
+  async #chunks(parts: Buffer[]): Promise<Body> {
     const { pipe } = this;
-    const parts: Buffer[] = [];
     for (let total = 0; total < MOST_BYTES; ) {
       const line = await this.#lineText();
       if (!/^[0-9a-f]{1,8}\s*(;.*)?$/i.test(line)) throw new Absent("malformed", "a chunk without a size");

@@ -1,7 +1,7 @@
 /** HTTP/2 (RFC 9113) on a line: TLS with ALPN `h2`, or by prior knowledge without TLS. */
 import { type ClientHttp2Session, connect, type IncomingHttpHeaders } from "node:http2";
 import type { Duplex } from "node:stream";
-import { type Fields, MOST_BYTES, USER_AGENT } from "./http1.ts";
+import { BODY_MS, EVENT_STREAM, type Fields, MOST_BYTES, USER_AGENT } from "./http1.ts";
 import { absentOf, Line, looksLike, phasesOf } from "./line.ts";
 import { Absent } from "./reason.ts";
 import { ms, type Setting } from "./setting.ts";
@@ -19,6 +19,8 @@ export interface Answer2 {
   readonly fields: Fields;
   readonly trailers: Fields;
   readonly body: Uint8Array;
+  /** There was more, or it did not end in time. */
+  readonly isCut: boolean;
   readonly phases: ReturnType<typeof phasesOf>;
 }
 
@@ -27,6 +29,8 @@ export class Http2 {
   readonly #session: ClientHttp2Session;
   #fault: Error | undefined;
   #first: Uint8Array | undefined;
+  /** Its SETTINGS came (RFC 9113 §3.4): whatever fails later, it is HTTP/2. */
+  #isSpoken = false;
 
   private constructor(line: Line) {
     this.line = line;
@@ -39,6 +43,9 @@ export class Http2 {
     });
     this.#session.on("error", (error) => {
       this.#fault = error;
+    });
+    this.#session.once("remoteSettings", () => {
+      this.#isSpoken = true;
     });
   }
 
@@ -87,9 +94,12 @@ export class Http2 {
     const parts: Buffer[] = [];
     let total = 0;
     let isDone = false;
+    let isCut = false;
+    let timer: ReturnType<typeof setTimeout> | undefined;
     const done = (): void => {
       if (isDone) return;
       isDone = true;
+      clearTimeout(timer);
       if (!head) {
         reject(this.#fault ? absentOf(this.#fault) : new Absent("closed"));
         return;
@@ -114,11 +124,20 @@ export class Http2 {
         isReused: !isFresh,
         what,
       });
-      resolve({ status, fields: plain(head), trailers, body: Buffer.concat(parts), phases });
+      resolve({ status, fields: plain(head), trailers, body: Buffer.concat(parts), isCut, phases });
+    };
+    const cut = (): void => {
+      isCut = true;
+      request.close();
+      done();
     };
     request.on("response", (headers) => {
       firstByteAt = performance.now();
       head = headers;
+      // The end of a call is in its trailers, which are waited for.
+      if (method !== "GET") return;
+      if (EVENT_STREAM.test(String(headers["content-type"]))) cut();
+      else timer = setTimeout(cut, Math.min(BODY_MS, line.deadline - performance.now() - 50));
     });
     request.on("trailers", (headers) => {
       trailers = plain(headers);
@@ -126,9 +145,7 @@ export class Http2 {
     request.on("data", (bytes: Buffer) => {
       total += bytes.length;
       parts.push(bytes);
-      if (total <= MOST_BYTES) return;
-      request.close();
-      done();
+      if (total > MOST_BYTES) cut();
     });
     request.on("error", (error) => reject(absentOf(this.#fault ?? error)));
     request.on("end", done);
@@ -141,8 +158,8 @@ export class Http2 {
   /** What came first says more than that it was no HTTP/2. */
   #sharpen(thrown: unknown): Absent {
     const first = this.#first;
-    const isHttp2 = first !== undefined && looksLike(first) === "HTTP/2";
-    if (first && !isHttp2) return new Absent("malformed", `it answers ${looksLike(first)}`);
+    if (first && !this.#isSpoken && looksLike(first) !== "HTTP/2")
+      return new Absent("malformed", `it answers ${looksLike(first)}`);
     return absentOf(thrown);
   }
 }

@@ -8,7 +8,7 @@ import { type ConnectionOptions, connect as connectTls, type TLSSocket } from "n
 import { certificatesOf } from "./certificate.ts";
 import { Absent, reasonOf } from "./reason.ts";
 import { type Address, ms, type Setting } from "./setting.ts";
-import { TlsSeen } from "./tls-seen.ts";
+import { type Said, TlsSeen } from "./tls-seen.ts";
 
 export interface LineOptions {
   /** With TLS: what is offered. */
@@ -75,6 +75,9 @@ export class Line {
   readonly flightBytes: number;
   /** What requests go over. */
   readonly stream: Duplex;
+  /** Sessions of TLS 1.3 to resume, as their tickets come: of some servers with the first flight. */
+  readonly sessions: readonly Buffer[];
+  readonly #secured: Secured | undefined;
   readonly #wire: Wire;
   #isUsed = false;
 
@@ -85,7 +88,7 @@ export class Line {
     begunDate: number;
     connectMs: number;
     tlsMs?: number;
-    tls?: TLSSocket;
+    secured?: Secured;
     wire: Wire;
   }) {
     this.setting = fields.setting;
@@ -94,12 +97,14 @@ export class Line {
     this.begunDate = fields.begunDate;
     this.connectMs = fields.connectMs;
     this.tlsMs = fields.tlsMs;
-    this.tls = fields.tls;
+    this.#secured = fields.secured;
+    this.tls = fields.secured?.tls;
+    this.sessions = fields.secured?.sessions ?? [];
     this.#wire = fields.wire;
     this.seen = fields.wire.seen;
     this.flightBytes = this.seen.bytesReceived;
     this.roundTrips = 1 + this.seen.turns;
-    this.stream = fields.tls ?? fields.wire;
+    this.stream = this.tls ?? fields.wire;
   }
 
   /** @throws Absent */
@@ -112,11 +117,11 @@ export class Line {
     const shared = { setting, deadline, begunAt, begunDate, connectMs, wire };
     if (!options.tls) return new Line(shared);
     try {
-      const tls = await setting.within(secure(setting, wire, options), deadline);
+      const secured = await setting.within(secure(setting, wire, options), deadline);
       const tlsMs = performance.now() - begunAt;
-      const { fault } = certificatesOf(setting, tls);
+      const { fault } = certificatesOf(setting, secured.tls);
       if (fault !== undefined && !setting.isInsecure && !options.isForLooking) throw new Absent("certificate", fault);
-      return new Line({ ...shared, tls, tlsMs });
+      return new Line({ ...shared, secured, tlsMs });
     } catch (thrown) {
       wire.destroy();
       socket.destroy();
@@ -129,6 +134,14 @@ export class Line {
     const isFresh = !this.#isUsed;
     this.#isUsed = true;
     return isFresh;
+  }
+
+  /** What the server said in the handshake, with what TLS 1.3 encrypts of it. */
+  async said(): Promise<Said> {
+    // The platform tells the secrets a moment after it has said that it is ready.
+    await new Promise((resolve) => setImmediate(resolve));
+    const line = this.#secured?.keyLog.find((each) => each.startsWith("SERVER_HANDSHAKE_TRAFFIC_SECRET "));
+    return this.seen.read(line === undefined ? undefined : Buffer.from(line.trim().split(" ")[2]!, "hex"));
   }
 
   /** Until the other end closes it. */
@@ -163,9 +176,16 @@ export async function dial(setting: Setting, { host, port }: Address, deadline: 
   }
 }
 
-function secure(setting: Setting, wire: Wire, { tls: offered }: LineOptions): Promise<TLSSocket> {
+interface Secured {
+  readonly tls: TLSSocket;
+  readonly sessions: Buffer[];
+  /** Lines as NSS writes them. */
+  readonly keyLog: string[];
+}
+
+function secure(setting: Setting, wire: Wire, { tls: offered }: LineOptions): Promise<Secured> {
   const { serverName } = setting.target;
-  const { promise, resolve, reject } = Promise.withResolvers<TLSSocket>();
+  const { promise, resolve, reject } = Promise.withResolvers<Secured>();
   const tls = connectTls({
     socket: wire as unknown as Socket,
     ...(serverName !== undefined && { servername: serverName }),
@@ -179,15 +199,24 @@ function secure(setting: Setting, wire: Wire, { tls: offered }: LineOptions): Pr
   tls.on("error", failed);
   wire.once("error", failed);
   wire.once("close", () => failed());
-  tls.once("secureConnect", () => resolve(tls));
+  const secured: Secured = { tls, sessions: [], keyLog: [] };
+  tls.on("session", (session: Buffer) => secured.sessions.push(session));
+  tls.on("keylog", (line: Buffer) => secured.keyLog.push(line.toString()));
+  tls.once("secureConnect", () => resolve(secured));
   return promise;
 }
 
 /** What was seen on the wire says more than the library. */
 function tlsFault(seen: TlsSeen, error: Error | undefined): Absent {
-  const { foreign, alert, choice } = seen.read();
+  const { foreign, alert, choice, asksCertificate } = seen.read();
   if (foreign) return new Absent("malformed", `no TLS: it answers ${looksLike(foreign)}`);
-  if (alert !== undefined && alert !== "close_notify") return new Absent("tls_alert", alert);
+  if (alert !== undefined && alert !== "close_notify") {
+    return new Absent("tls_alert", alert, asksCertificate ? "it asked for a client certificate" : "");
+  }
+  // RFC 7301 §3.2: some servers choose what was not offered, instead of refusing.
+  if (/invalid_alpn_protocol/i.test(`${error?.message}`)) {
+    return new Absent("alpn_other", choice?.alpn ?? "one that was not offered");
+  }
   // RFC 8446 §4.1.3: an older server answers with the version that it has, and this side ends it.
   if (choice && /unsupported_protocol|wrong_version/i.test(error?.message ?? "")) {
     return new Absent("not_offered", `it chose ${choice.version}`);

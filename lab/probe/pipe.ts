@@ -1,4 +1,4 @@
-/** Bytes of a line, taken as they are needed, each wait with the deadline of the line. */
+/** Bytes of a line, taken as they are needed, each wait with a deadline. */
 
 import { absentOf, type Line } from "./line.ts";
 import { Absent } from "./reason.ts";
@@ -9,11 +9,14 @@ export class Pipe {
   #isEnded = false;
   #error: Absent | undefined;
   #wake: (() => void) | undefined;
+  /** Of each wait, unless another one is given; at first that of the line. */
+  deadline: number;
   /** When the last bytes came, on the clock of `performance.now()`. */
   lastAt = 0;
 
   constructor(line: Line) {
     this.line = line;
+    this.deadline = line.deadline;
     const { stream } = line;
     stream.on("data", (bytes: Buffer) => {
       this.lastAt = performance.now();
@@ -50,7 +53,7 @@ export class Pipe {
   }
 
   /** Waits for more bytes; false at the end. @throws Absent at the deadline, or when the connection is cut */
-  async more(deadline = this.line.deadline): Promise<boolean> {
+  async more(deadline = this.deadline): Promise<boolean> {
     if (this.#isEnded) return this.#over();
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#wake = resolve;

@@ -1,10 +1,11 @@
 /** One visit over QUIC (RFC 9000) and HTTP/3 (RFC 9114): a GET, and what the handshake was like. */
+import type { X509Certificate } from "node:crypto";
 import type { QuicSession, QuicStream } from "node:quic";
 import { readQuic } from "../../src/wire/packet/quic.ts";
 import { alertName } from "../../src/wire/packet/tls-names.ts";
 import { quicTrustFault } from "./certificate.ts";
 import type { Phases } from "./finding.ts";
-import { type Fields, USER_AGENT } from "./http1.ts";
+import { BODY_MS, EVENT_STREAM, type Fields, USER_AGENT } from "./http1.ts";
 import { absentOf } from "./line.ts";
 import { type Datagram, QuicRelay } from "./quic-relay.ts";
 import { type QuicChoice, quicChoice } from "./quic-seen.ts";
@@ -23,11 +24,14 @@ export interface VisitOptions {
 export interface Visit {
   readonly status: number;
   readonly fields: Fields;
+  /** There was more of a body, or it did not end in time. */
+  readonly isCut: boolean;
   readonly cipher: string;
   readonly isEarlyAttempted: boolean;
   readonly isEarlyAccepted: boolean;
   /** Why clients would not take the certificate. */
   readonly trustFault: string | undefined;
+  readonly leaf: X509Certificate | undefined;
   readonly ticket: Uint8Array | undefined;
   /** As it was read from the server's Initial packet. */
   readonly choice: QuicChoice | undefined;
@@ -43,7 +47,7 @@ export async function visit(setting: Setting, options: VisitOptions): Promise<Vi
   setting.meter.quicConnections++;
   const sessions: QuicSession[] = [];
   try {
-    const work = exchange(setting, quic, relay, sessions, { ...options, address });
+    const work = exchange(setting, quic, relay, sessions, deadline, { ...options, address });
     work.catch(() => {});
     return await setting.within(Promise.race([work, relay.broken]), deadline);
   } catch (thrown) {
@@ -79,6 +83,7 @@ async function exchange(
   quic: Quic,
   relay: QuicRelay,
   sessions: QuicSession[],
+  deadline: number,
   { ticket, needsTicket = false, address, what }: VisitOptions,
 ): Promise<Visit> {
   const { target, namelookupMs, ca } = setting;
@@ -122,9 +127,15 @@ async function exchange(
   // When the handshake fails, that is the reason, and not the stream that ended with it.
   const answer = await Promise.race([head.promise, opened.then(() => head.promise)]);
   const firstByteAt = performance.now();
-  const bodyBytes = await drain(stream);
+  const isStream = EVENT_STREAM.test(String(answer["content-type"]));
+  const drained = { bytes: 0, isWhole: false };
+  const draining = isStream ? undefined : drain(stream, drained);
+  draining?.catch(() => {});
+  const bodyMs = Math.min(BODY_MS, deadline - performance.now() - 50);
+  await (isStream ? undefined : Promise.race([draining, later(Math.max(0, bodyMs))]));
   const endAt = performance.now();
   const info = await opened;
+  const leaf = session.peerCertificate;
   const handshakeMs = handshakeMsOf(relay.datagrams);
   // The first datagram is the begin: what came before was work of this side.
   const begunAt = relay.datagrams[0]!.at;
@@ -151,7 +162,7 @@ async function exchange(
     status,
     statusText: "",
     fields: plain,
-    bodyBytes,
+    bodyBytes: drained.bytes,
     startedAt,
     phases,
     pretransfer: since(sentAt),
@@ -161,10 +172,12 @@ async function exchange(
   return {
     status,
     fields: plain,
+    isCut: !drained.isWhole,
     cipher: info.cipher,
     isEarlyAttempted: info.earlyDataAttempted,
     isEarlyAccepted: info.earlyDataAccepted,
-    trustFault: quicTrustFault(setting, session.peerCertificate, info.validationErrorReason),
+    leaf,
+    trustFault: quicTrustFault(setting, leaf, info.validationErrorCode as unknown as string | undefined),
     ticket: needsTicket ? await Promise.race([got.promise, later(TICKET_MS)]) : undefined,
     choice: quicChoice(relay.datagrams),
     phases,
@@ -201,13 +214,12 @@ async function later(delayMs: number): Promise<undefined> {
 
 const MOST_BODY_BYTES = 1024 * 1024;
 
-async function drain(stream: QuicStream): Promise<number> {
-  let total = 0;
+async function drain(stream: QuicStream, drained: { bytes: number; isWhole: boolean }): Promise<void> {
   for await (const batch of stream as unknown as AsyncIterable<Uint8Array | Uint8Array[]>) {
-    for (const bytes of Array.isArray(batch) ? batch : [batch]) total += bytes.length;
-    if (total > MOST_BODY_BYTES) break;
+    for (const bytes of Array.isArray(batch) ? batch : [batch]) drained.bytes += bytes.length;
+    if (drained.bytes > MOST_BODY_BYTES) return;
   }
-  return total;
+  drained.isWhole = true;
 }
 
 /** RFC 9001 §4.8: an alert of TLS is a transport error 0x100 + its number. */

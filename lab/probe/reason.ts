@@ -49,10 +49,13 @@ export interface Reason {
 /** Thrown by a try that came to nothing. */
 export class Absent extends Error {
   readonly reason: Reason;
+  /** What else was seen, for people. */
+  readonly note: string;
 
-  constructor(code: ReasonCode, detail?: string | number) {
+  constructor(code: ReasonCode, detail?: string | number, note = "") {
     super(detail === undefined ? code : `${code}(${detail})`);
     this.reason = detail === undefined ? { code } : { code, detail: String(detail) };
+    this.note = note;
   }
 }
 

@@ -1,14 +1,14 @@
 /** The order of a probe: what it finds out first decides what is tried then. What is timed is tried alone. */
+import { certificateFinding } from "./certificate.ts";
 import { backtalk } from "./checks/backtalk.ts";
 import { hsts, idle, reuse } from "./checks/content.ts";
 import { connect, grpc } from "./checks/rpc.ts";
 import { sse, websocket } from "./checks/streams.ts";
 import { looksTls, resumption, versions, withoutTls } from "./checks/tls.ts";
-import { altSvc, altSvcOf, h1, h2, h3, quicAgain, type Way } from "./checks/ways.ts";
+import { altSvc, altSvcOf, h1, h2, h3, type QuicWay, quicAgain, wantsTls } from "./checks/ways.ts";
 import { earlyData } from "./early.ts";
 import { absent, type Finding, notTried, type TriedName } from "./finding.ts";
 import { type Fields, field } from "./http1.ts";
-import type { Visit } from "./quic.ts";
 import { type Reason, reasonOf } from "./reason.ts";
 import { connectTcp, resolve } from "./resolve.ts";
 import type { Address, Setting } from "./setting.ts";
@@ -41,9 +41,13 @@ export class Run {
     if (addresses.length === 0) return this.#silence(finding.reason!);
     const tcp = await connectTcp(setting, addresses);
     this.#add(tcp);
-    this.addresses = [setting.address.host, ...addresses.filter((each) => each !== setting.address.host)];
-    if (tcp.isPresent) await this.#classify();
-    else this.#silence(tcp.reason!);
+    if (tcp.isPresent) {
+      this.addresses = [setting.address.host, ...addresses.filter((each) => each !== setting.address.host)];
+      await this.#classify();
+    } else {
+      setting.address = { host: addresses[0]!, port: setting.target.port };
+      this.#silence(tcp.reason!);
+    }
     await this.#ways();
   }
 
@@ -67,7 +71,7 @@ export class Run {
   async #looksPlain(): Promise<void> {
     const [one, two] = await Promise.all([h1(this.#setting, false), h2(this.#setting, false)]);
     one.http?.close();
-    if (one.answer && !(one.answer.status === 400 && !two.answer && isTlsComplaint(one.answer.body))) return;
+    if (one.answer && (two.answer || !wantsTls(one.answer))) return;
     if (!two.answer) throw Object.assign(new Error(), { reason: one.finding.reason ?? two.finding.reason });
   }
 
@@ -102,12 +106,13 @@ export class Run {
     // Alone, as long as it seems to come to something.
     if (three) await Promise.race([three, Bun.sleep(QUIC_ALONE_MS)]);
     this.#progress("what is offered over them");
-    const quic = this.#overQuic(three, one?.answer ?? two?.answer, hosts);
-    await (this.speaks === "nothing" ? quic : this.#overTcp(one!, two!.finding, quic));
+    const quic = this.#overQuic(three, one?.answer ?? two?.answer);
+    await (this.speaks === "nothing" ? quic : this.#overTcp(one!, two!, quic));
+    this.#hsts(one?.answer ?? two?.answer ?? (await three)?.answer);
   }
 
   /** What follows from a way that is spoken over TCP, with what follows from QUIC beside it. */
-  async #overTcp(one: Awaited<ReturnType<typeof h1>>, two: Finding, quic: Promise<void>): Promise<void> {
+  async #overTcp(one: Awaited<ReturnType<typeof h1>>, two: Awaited<ReturnType<typeof h2>>, quic: Promise<void>) {
     const setting = this.#setting;
     const { idleMs = 0, subprotocols = [] } = this.#options;
     const isTls = this.speaks === "tls";
@@ -125,14 +130,13 @@ export class Run {
     await this.#tls(why);
     await pool(
       [
-        spoken(["hsts"], async () => hsts(answer!, isTls)),
         spoken(["websocket"], () => websocket(setting, isTls, subprotocols)),
         spoken(["sse"], () => sse(setting, isTls)),
         spoken(["backtalk"], () => backtalk(setting, isTls)),
         async () => {
-          if (two.isPresent) return await this.#adds(grpc(setting, isTls));
+          if (two.answer) return await this.#adds(grpc(setting, isTls, two.answer.status));
           for (const name of ["grpc", "grpc-health", "grpc-reflection"] as const) {
-            this.#add(unspoken(name, "HTTP/2 is not spoken, on which it rides", two.reason));
+            this.#add(unspoken(name, "HTTP/2 is not spoken, on which it rides", two.finding.reason));
           }
         },
       ],
@@ -144,17 +148,16 @@ export class Run {
     await idling;
   }
 
-  async #overQuic(
-    three: Promise<Way<Visit>> | undefined,
-    answer: { readonly fields: Fields } | undefined,
-    hosts: readonly Address[],
-  ): Promise<void> {
+  async #overQuic(three: Promise<QuicWay> | undefined, answer: { readonly fields: Fields } | undefined): Promise<void> {
     const setting = this.#setting;
     const visited = await three;
     this.#add(visited?.finding);
+    if (visited?.certificates && this.speaks !== "tls") {
+      this.#add(certificateFinding(visited.certificates, undefined, undefined, undefined));
+    }
     if (answer) {
       const value = field(answer, "alt-svc");
-      await this.#adds(altSvc(setting, altSvcOf(answer), value, this.findings.get("h3")!, hosts));
+      this.#add(altSvc(setting, altSvcOf(answer), value, this.findings.get("h3")!));
     } else if (this.speaks !== "nothing") this.#add(notTried("alt-svc", "there was no answer over TCP"));
     const { address = setting.address.host } = (visited?.finding.facts ?? {}) as { address?: string };
     await this.#adds(quicAgain(setting, visited?.answer, { host: address, port: setting.target.port }));
@@ -195,10 +198,21 @@ export class Run {
     return [first, ...(other === undefined ? [] : [other])].map((host) => ({ host, port: this.#setting.target.port }));
   }
 
+  /** Of any way over TLS, HTTP/3 too; it means nothing without (RFC 6797 §7.2). */
+  #hsts(answer: { readonly fields: Fields } | undefined): void {
+    if (this.speaks === "plain") this.#add(notTried("hsts", "it means nothing without TLS"));
+    else if (answer) this.#add(hsts(answer));
+    else this.#add(unspoken("hsts", "HTTP is not spoken", this.findings.get("h1")?.reason));
+  }
+
   /** Nothing of TCP is spoken. */
   #silence(reason: Reason): void {
-    for (const name of ["h1", "h2", "h2c", "tls1.0", "tls1.1", "tls1.2", "tls1.3"] as const)
-      this.#add(absent(name, reason));
+    const { scheme } = this.#setting.target;
+    for (const name of ["h1", "h2c"] as const) this.#add(absent(name, reason));
+    for (const name of ["h2", ...TLS_NAMES] as const) this.#add(absent(name, reason));
+    if (scheme === "https") this.#add(notTried("h2c", "the address is https://"));
+    if (scheme === "http")
+      for (const name of ["h2", ...TLS_NAMES] as const) this.#add(notTried(name, "the address is http://"));
     for (const name of OVER_TCP) this.#add(notTried(name, "nothing is spoken over TCP"));
     if (!this.findings.get("dns")?.isPresent) for (const name of OVER_UDP) this.#add(absent(name, reason));
   }
@@ -217,6 +231,7 @@ const QUIC_ALONE_MS = 1_000;
 /** Tries that are not there for their time. */
 const MOST_AT_ONCE = 4;
 
+const TLS_NAMES = ["tls1.0", "tls1.1", "tls1.2", "tls1.3"] as const;
 const REUSED = ["keep-alive", "gzip", "br", "zstd"] as const;
 
 const OVER_TCP = [
@@ -228,7 +243,6 @@ const OVER_TCP = [
   "alt-svc",
   "keep-alive",
   "idle",
-  "hsts",
   "gzip",
   "br",
   "zstd",
@@ -249,11 +263,6 @@ function unspoken(name: TriedName, what: string, why: Reason | undefined): Findi
 /** Of two ways to get nothing, the one that says more. */
 function worse(one: Reason, other: Reason): Reason {
   return one.code === "timeout" || one.code === "closed" ? other : one;
-}
-
-/** Servers of TLS that answer a plain request in plain words. */
-function isTlsComplaint(body: Uint8Array): boolean {
-  return /https|TLS|SSL/i.test(Buffer.from(body).toString("latin1"));
 }
 
 async function pool(work: readonly (() => Promise<void>)[], most: number): Promise<void> {

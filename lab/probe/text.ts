@@ -1,6 +1,6 @@
 /** A report for people: header cells and rows for tables, and what is said around them. */
 import type { Finding, Phases, Report } from "./finding.ts";
-import { reasonText } from "./reason.ts";
+import { type Reason, reasonText } from "./reason.ts";
 
 export interface TextTable {
   readonly header: readonly string[];
@@ -12,9 +12,9 @@ export function headline({ target, durationMs, cost }: Report): string {
   const where = target.addresses.length === 0 ? "" : ` (${target.addresses.slice(0, 3).join(", ")})`;
   const connections = `${tcpConnections} TCP and ${quicConnections} QUIC connections, ${requests} requests`;
   const size = (bytes: number): string => `${(bytes / 1000).toFixed(1)} kB`;
+  const time = durationMs < 1_000 ? `${durationMs.toFixed(0)} ms` : `${(durationMs / 1000).toFixed(1)} s`;
   return (
-    `${target.url}${where} in ${(durationMs / 1000).toFixed(1)} s: ` +
-    `${connections}, ${size(bytesSent)} sent, ${size(bytesReceived)} received`
+    `${target.url}${where} in ${time}: ` + `${connections}, ${size(bytesSent)} sent, ${size(bytesReceived)} received`
   );
 }
 
@@ -42,6 +42,13 @@ function phaseCells({ namelookup, connect, appconnect, starttransfer, total, rou
     total === undefined ? "" : total.toFixed(1),
     roundTrips === undefined ? "" : String(roundTrips),
   ];
+}
+
+/** Why nothing is spoken, with what can be done. */
+export function silence(reason: Reason): string {
+  return reason.code === "certificate"
+    ? `its certificate is not trusted: ${reason.detail}; --insecure goes on all the same`
+    : `no way was found to speak with it: ${reasonText(reason)}`;
 }
 
 /** Everything that was tried. */

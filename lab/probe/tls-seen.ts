@@ -1,7 +1,20 @@
-/** What a server says in the clear while TLS begins: its choices are read from the wire, not asked of a library. */
+/** What a server says while TLS begins: its choices are read from the wire, not asked of a library. */
 import { type HandshakeMessage, isTls, readAlert, readHandshake, readRecords } from "../../src/wire/packet/tls.ts";
-import { readCertificate, readServerHello, readServerKeyExchange } from "../../src/wire/packet/tls-hello.ts";
-import { alertName, groupName, HANDSHAKE, suiteName, versionName } from "../../src/wire/packet/tls-names.ts";
+import {
+  readCertificate,
+  readNewSessionTicket,
+  readServerHello,
+  readServerKeyExchange,
+} from "../../src/wire/packet/tls-hello.ts";
+import {
+  alertName,
+  CONTENT_TYPE,
+  groupName,
+  HANDSHAKE,
+  suiteName,
+  versionName,
+} from "../../src/wire/packet/tls-names.ts";
+import { openRecord, tlsKeys } from "../capture/keys.ts";
 
 /** What a ServerHello chose (RFC 8446 §4.1.3, RFC 5246 §7.4.1.3). */
 export interface Choice {
@@ -13,16 +26,22 @@ export interface Choice {
   readonly isRetried: boolean;
   /** The ticket was taken (TLS 1.3). */
   readonly isResumed: boolean;
+  /** TLS 1.2 and before: TLS 1.3 encrypts it. */
+  readonly alpn?: string | undefined;
 }
 
-export interface Clear {
+export interface Said {
   readonly choice: Choice | undefined;
   /** Such as `protocol_version`. */
   readonly alert: string | undefined;
   /** The first bytes, where they are no TLS. */
   readonly foreign: Uint8Array | undefined;
-  /** Of TLS 1.2 and before: the sizes of the certificates; undefined when none came in the clear. */
-  readonly certificateBytes: readonly number[] | undefined;
+  /** As they were sent, the leaf first; undefined when none were seen. Of TLS 1.3: with the secret alone. */
+  readonly certificates: readonly Uint8Array[] | undefined;
+  /** It wants a certificate of the client. Of TLS 1.3: with the secret alone. */
+  readonly asksCertificate: boolean;
+  /** What of TLS 1.2 and before a session can be resumed by. */
+  readonly session: "ticket" | "session id" | undefined;
 }
 
 /** More is never in the clear. */
@@ -46,13 +65,18 @@ export class TlsSeen {
     if (this.#bytes.length < MOST_BYTES) this.#bytes = Buffer.concat([this.#bytes, bytes]);
   }
 
-  read(): Clear {
+  /** `secret`: SERVER_HANDSHAKE_TRAFFIC_SECRET, to read what TLS 1.3 encrypts of its handshake. */
+  read(secret?: Uint8Array): Said {
     const bytes = this.#bytes;
     const foreign = bytes.length >= 5 && !isTls(bytes) ? bytes.subarray(0, 64) : undefined;
     const parts: Uint8Array[] = [];
+    const sealed: Uint8Array[] = [];
     let alert: string | undefined;
     for (const record of readRecords(bytes).records) {
-      if (record.type === "application_data") break;
+      if (record.type === "application_data") {
+        sealed.push(bytes.subarray(record.at, record.at + 5 + record.payload.length));
+        continue;
+      }
       // Of TLS 1.2 and before all that follows is encrypted; of TLS 1.3 it means nothing (RFC 8446 §D.4).
       if (
         record.type === "change_cipher_spec" &&
@@ -64,23 +88,49 @@ export class TlsSeen {
       const said = readAlert(record);
       if (said) alert ??= alertName(said.description);
     }
-    const messages = readHandshake(Buffer.concat(parts)).filter(({ isWhole }) => isWhole);
-    const certificate = messages.find(({ type }) => type === HANDSHAKE.Certificate);
+    const clear = readHandshake(Buffer.concat(parts)).filter(({ isWhole }) => isWhole);
+    const choice = choiceOf(clear);
+    const isTls13 = choice?.version === "TLS 1.3";
+    const messages = isTls13 && secret ? [...clear, ...opened(sealed, helloOf(clear)!.cipherSuite, secret)] : clear;
+    const find = (wanted: number) => messages.find(({ type }) => type === wanted);
+    const certificate = find(HANDSHAKE.Certificate);
+    const ticket = isTls13 ? undefined : find(HANDSHAKE.NewSessionTicket);
+    const hasTicket = ticket !== undefined && (readNewSessionTicket(ticket.body)?.bytes ?? 0) > 0;
+    const hasId = !isTls13 && (helloOf(clear)?.sessionId.length ?? 0) > 0;
     return {
-      choice: choiceOf(messages),
+      choice,
       alert,
       foreign,
-      certificateBytes: certificate && readCertificate(certificate.body)?.map(({ length }) => length),
+      certificates: certificate && readCertificate(certificate.body, isTls13),
+      asksCertificate: find(HANDSHAKE.CertificateRequest) !== undefined,
+      session: hasTicket ? "ticket" : hasId ? "session id" : undefined,
     };
   }
 }
 
+/** The handshake messages of TLS 1.3 that were sealed, as far as the key of the handshake opens records. */
+function opened(records: readonly Uint8Array[], suite: number, secret: Uint8Array): HandshakeMessage[] {
+  const keys = tlsKeys(suite, secret);
+  const parts: Uint8Array[] = [];
+  for (const [number, record] of keys ? records.entries() : []) {
+    const plain = openRecord(record, number, keys!);
+    if (!plain) break;
+    if (plain.type === CONTENT_TYPE.handshake) parts.push(plain.content);
+  }
+  return readHandshake(Buffer.concat(parts)).filter(({ isWhole }) => isWhole);
+}
+
+function hellosOf(messages: readonly HandshakeMessage[]) {
+  return messages.flatMap(({ type, body }) => (type === HANDSHAKE.ServerHello ? (readServerHello(body) ?? []) : []));
+}
+
+function helloOf(messages: readonly HandshakeMessage[]) {
+  return hellosOf(messages).at(-1);
+}
+
 /** The last ServerHello of these messages. */
 export function choiceOf(messages: readonly HandshakeMessage[]): Choice | undefined {
-  const hellos = messages.flatMap(({ type, body }) =>
-    type === HANDSHAKE.ServerHello ? (readServerHello(body) ?? []) : [],
-  );
-  const hello = hellos.at(-1);
+  const hello = helloOf(messages);
   if (!hello) return undefined;
   const exchange = messages.find(({ type }) => type === HANDSHAKE.ServerKeyExchange);
   const group = hello.group ?? (exchange && readServerKeyExchange(exchange.body)?.group);
@@ -88,7 +138,8 @@ export function choiceOf(messages: readonly HandshakeMessage[]): Choice | undefi
     version: versionName(hello.version),
     cipher: suiteName(hello.cipherSuite),
     group: group === undefined ? undefined : groupName(group),
-    isRetried: hellos.some(({ isRetryRequest }) => isRetryRequest),
+    isRetried: hellosOf(messages).some(({ isRetryRequest }) => isRetryRequest),
     isResumed: hello.pskIndex !== undefined,
+    alpn: hello.alpn,
   };
 }

@@ -27,6 +27,8 @@ function load() {
       SSL_CTX_set_max_early_data: { args: [pointer, u32], returns: i32 },
       SSL_CTX_set_session_id_context: { args: [pointer, pointer, u32], returns: i32 },
       SSL_CTX_set_keylog_callback: { args: [pointer, pointer], returns: FFIType.void },
+      SSL_CTX_set_alpn_select_cb: { args: [pointer, pointer, pointer], returns: FFIType.void },
+      SSL_select_next_proto: { args: [pointer, pointer, pointer, u32, pointer, u32], returns: i32 },
       SSL_new: { args: [pointer], returns: pointer },
       SSL_free: { args: [pointer], returns: FFIType.void },
       SSL_ctrl: { args: [pointer, i32, long, pointer], returns: long },
@@ -95,6 +97,8 @@ export interface ContextOptions {
   readonly allowReplay?: boolean;
   /** Such as `X25519:P-256`; a client sends a key share for the first. */
   readonly groups?: string;
+  /** Of a server: the protocol that it takes, of a client that offers it (RFC 7301). */
+  readonly alpn?: string;
   /** 80 bytes: contexts with the same take each other's tickets. */
   readonly ticketKeys?: Uint8Array;
 }
@@ -106,7 +110,7 @@ export class TlsContext {
   readonly isServer: boolean;
   /** Lines of an NSS key log. */
   readonly keyLog: string[] = [];
-  readonly #callback: JSCallback;
+  readonly #callbacks: JSCallback[] = [];
 
   constructor(openssl: OpenSsl, options: ContextOptions) {
     const { isServer, version, certificates = [], key, groups, ticketKeys } = options;
@@ -126,18 +130,34 @@ export class TlsContext {
       this.#identify(certificates, key);
       openssl.SSL_CTX_set_session_id_context(this.pointer, ptr(Buffer.from("backtalk")), 8);
       openssl.SSL_CTX_set_max_early_data(this.pointer, options.maxEarlyData ?? 0);
+      if (options.alpn !== undefined) this.#choose(options.alpn);
       if (options.allowReplay) openssl.SSL_CTX_set_options(this.pointer, NO_ANTI_REPLAY);
     }
-    this.#callback = new JSCallback(
-      (_: Pointer, line: Pointer) => void this.keyLog.push(new CString(line).toString()),
-      { args: [pointer, pointer], returns: FFIType.void },
-    );
-    openssl.SSL_CTX_set_keylog_callback(this.pointer, this.#callback.ptr);
+    const onLine = new JSCallback((_: Pointer, line: Pointer) => void this.keyLog.push(new CString(line).toString()), {
+      args: [pointer, pointer],
+      returns: FFIType.void,
+    });
+    this.#callbacks.push(onLine);
+    openssl.SSL_CTX_set_keylog_callback(this.pointer, onLine.ptr);
   }
 
   free(): void {
     this.openssl.SSL_CTX_free(this.pointer);
-    this.#callback.close();
+    for (const each of this.#callbacks) each.close();
+  }
+
+  #choose(alpn: string): void {
+    const { openssl } = this;
+    const own = Buffer.from([alpn.length, ...Buffer.from(alpn)]);
+    const select = new JSCallback(
+      (_: Pointer, out: Pointer, outBytes: Pointer, offered: Pointer, bytes: number) => {
+        const isFound = openssl.SSL_select_next_proto(out, outBytes, ptr(own), own.length, offered, bytes) === 1;
+        return isFound ? ALPN.ok : ALPN.ignored;
+      },
+      { args: [pointer, pointer, pointer, pointer, u32, pointer], returns: i32 },
+    );
+    this.#callbacks.push(select);
+    openssl.SSL_CTX_set_alpn_select_cb(this.pointer, select.ptr, null);
   }
 
   #identify(certificates: readonly string[], key: string | undefined): void {
@@ -159,6 +179,7 @@ export class TlsContext {
 }
 
 const CONTROL = { extraCertificate: 14, ticketKeys: 59, groups: 92, minimum: 123, maximum: 124 } as const;
+const ALPN = { ok: 0, ignored: 3 } as const;
 const NO_ANTI_REPLAY = 1 << 24;
 const EVP_PKEY_EC = 408;
 

@@ -1,7 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import { hasNetwork, tryOut } from "../../testing.ts";
+import { hasTshark, tshark } from "../../testing-tshark.ts";
 import { hol } from "./experiment.ts";
 import { stalls } from "./stalls.ts";
+import { visit } from "./visit.ts";
+
+const canDecrypt = hasTshark("whether captures of hol open decrypted");
 
 describe("streams that stand still", () => {
   const ms = 1e6;
@@ -35,6 +39,15 @@ test.skipIf(!hasNetwork("hol"))(
   "for seeds 1 to 5 one loss stops one stream of HTTP/1.1, all of HTTP/2, at most two of HTTP/3",
   async () => {
     const { run, finding, isTooBusy } = await tryOut(hol, { runs: 5 }, "streams");
+    if (canDecrypt) {
+      for (const [name, filter] of [
+        ["HTTP/2", 'http2.headers.path contains "/stream"'],
+        ["HTTP/3", "http3"],
+      ] as const) {
+        const capture = run.findings.captures!.find((each) => each.name === name)!;
+        expect((await tshark(capture, filter)).length, name).toBeGreaterThanOrEqual(10);
+      }
+    }
     if (isTooBusy) return;
     expect(run.findings.findings.map(({ name, verdict }) => [name, verdict])).toEqual([
       ["HTTP/1.1, six connections", "ok"],
@@ -54,3 +67,8 @@ test.skipIf(!hasNetwork("hol"))(
   },
   60_000,
 );
+
+test("the control of congestion is told to QUIC", async () => {
+  const target = { protocol: "http3", address: "127.0.0.1", port: 1, congestion: "vegas" as "reno" } as const;
+  await expect(visit(target)).rejects.toThrow("options.cc");
+});

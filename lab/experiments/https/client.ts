@@ -25,7 +25,7 @@ export interface Visit {
   /** Early data is sent also when the ticket does not allow it, and is said to be accepted: a forged claim. */
   readonly forge?: boolean;
   readonly groups?: string;
-  /** Names of protocols that fill the ClientHello. */
+  /** Over TCP (default `http/1.1`). */
   readonly alpn?: readonly string[];
   /** Requests on the connection (default 1). */
   readonly requests?: number;
@@ -74,12 +74,12 @@ function warm(): void {
 const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString("base64");
 
 function visitTcp(visit: Visit): Visited {
-  const { version = "1.3", forge = false, groups, alpn } = visit;
+  const { version = "1.3", forge = false, groups, alpn = ["http/1.1"] } = visit;
   const context = new TlsContext(openOpenssl(), { isServer: false, version, ...(groups !== undefined && { groups }) });
   const end = new TlsEnd(context, {
     ...(visit.session !== undefined && { session: Buffer.from(visit.session, "base64") }),
     forgeEarlyData: forge,
-    ...(alpn && { alpn }),
+    alpn,
   });
   const stage: Stage = { waitsFor: "connection", since: performance.now() };
   try {

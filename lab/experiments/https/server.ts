@@ -31,6 +31,7 @@ export interface Serving {
   readonly retry?: boolean;
 }
 
+const ALPN = "http/1.1";
 const BODY = "x".repeat(600);
 const handled: Handled[] = [];
 /** Of each connection, in the order in which they came: whoever sends a flight again does not know these keys. */
@@ -60,6 +61,8 @@ function serveTcp(address: string, serving: Serving): number {
     key,
     maxEarlyData,
     allowReplay,
+    // So that whoever opens the capture sees HTTP.
+    alpn: ALPN,
     ...(groups !== undefined && { groups }),
   });
   const { port } = Bun.listen<Connection | undefined>({

@@ -7,13 +7,13 @@ import { httpPeer } from "../../../src/transports/http/client.ts";
 import { monotonic, openLibc } from "../../wire/libc.ts";
 import { serveProgram } from "../../wire/program.ts";
 import { Lateness } from "./lateness.ts";
+import { TlsRelay } from "./relay.ts";
 import type { Made } from "./studio.ts";
 import { type Flow, HELD_MS, markOf, POLL_MS, SHORT_HELD_MS } from "./ways.ts";
 
 const now = monotonic(openLibc());
 const lateness = new Lateness();
-/** The certificate is the lab's own. */
-const HTTP = { protocol: "http1.1", tls: { rejectUnauthorized: false } } as const;
+const HTTP = { protocol: "http1.1" } as const;
 
 /** By the number of an event when the program had it, in nanoseconds. */
 export type Came = readonly number[];
@@ -96,11 +96,18 @@ class Following {
 }
 
 let followings: Following[] = [];
+let relay: TlsRelay | undefined;
 
 serveProgram({
   async open(address: string, flows: readonly (Flow & { port: number })[], isTls: boolean): Promise<void> {
-    const scheme = isTls ? "https" : "http";
-    followings = flows.map((flow, index) => new Following(flow, index, `${scheme}://${address}:${flow.port}`));
+    const tls = isTls ? new TlsRelay(address) : undefined;
+    relay = tls;
+    followings = await Promise.all(
+      flows.map(async (flow, index) => {
+        const to = tls ? `127.0.0.1:${await tls.open(flow.port, alpnOf(flow))}` : `${address}:${flow.port}`;
+        return new Following(flow, index, `http://${to}`);
+      }),
+    );
     await Promise.all(followings.map((each) => each.begin()));
     lateness.begin();
   },
@@ -110,15 +117,22 @@ serveProgram({
     return followings.map(({ came }) => came);
   },
   lateness: () => lateness.p95Ms,
+  keyLog: () => relay?.keyLog ?? [],
   stop(): void {
     for (const each of followings) each.stop();
   },
 });
 
+/** As the client by itself would offer it; what is no HTTP offers none. */
+function alpnOf({ follow }: Flow): string | undefined {
+  if (follow === "tcp") return undefined;
+  return follow === "grpc" ? "h2" : "http/1.1";
+}
+
 function peerFor({ follow, isIdle }: Flow, url: string): Peer {
   if (follow === "websocket" || follow === "topic") return other(url, "websocket");
   if (follow === "grpc") return other(url, "grpc");
-  if (follow === "tcp") return other(url.replace("https:", "tls:").replace("http:", "tcp:"), "tcp");
+  if (follow === "tcp") return other(url.replace("http:", "tcp:"), "tcp");
   return httpPeer({
     url,
     mode: follow === "poll" || follow === "long-poll" ? follow : "sse",

@@ -35,9 +35,9 @@ export function patternsOf({ ways = WAYS, rates = RATES, idleMs = 18_000 }: Patt
         const tls = folder === undefined ? null : await developmentCertificate({ directory: folder.path });
         const pem = tls && { cert: tls.cert, key: tls.key };
         const counted = rates.map((rate) => ({ ...rate, events: rate.events * lab.conditions.runs }));
-        const { flows, circumstances } = await follow(lab, net, { ways, rates: counted, idleMs, pem });
+        const { flows, circumstances, keyLog } = await follow(lab, net, { ways, rates: counted, idleMs, pem });
         const hosts = [net.hosts["client"]!, net.hosts["server"]!];
-        return report({ flows, circumstances, hosts, check: net.check, rates: counted, ways });
+        return report({ flows, circumstances, keyLog, hosts, check: net.check, rates: counted, ways });
       } finally {
         await net.stop();
       }
@@ -83,6 +83,7 @@ async function follow({ conditions, progress, signal }: Lab, net: Network, { way
   const seen = await net.capture();
   const said = await speaker.call<Said[]>("said");
   const late = await Promise.all([reader.call<number>("lateness"), speaker.call<number>("lateness")]);
+  const keyLog = await reader.call<string[]>("keyLog");
   await reader.call("stop");
   const circumstances: Circumstances = {
     rttMs,
@@ -98,7 +99,7 @@ async function follow({ conditions, progress, signal }: Lab, net: Network, { way
     const own = { way, index, seen: packets, start, came: came[index]!, said: said[index]! };
     return read({ ...own, ...(rate && { rate }), idleUntil: start + idleMs * 1e6 }, circumstances);
   });
-  return { flows: runs, circumstances };
+  return { flows: runs, circumstances, keyLog };
 }
 
 /** How long after the last event a client may still wait for what was lost. */

@@ -10,6 +10,8 @@ type Told = NonNullable<FlowRun["told"]>;
 export interface ReportInput {
   readonly flows: readonly FlowRun[];
   readonly circumstances: Circumstances;
+  /** Lines of all connections; none without TLS. */
+  readonly keyLog: readonly string[];
   readonly hosts: Capture["hosts"];
   readonly check: Findings["check"];
   readonly rates: readonly Rate[];
@@ -17,7 +19,7 @@ export interface ReportInput {
 }
 
 export function report(input: ReportInput): Findings {
-  const { flows, circumstances, hosts, check, rates, ways } = input;
+  const { flows, circumstances, keyLog, hosts, check, rates, ways } = input;
   const main = rates.find(({ perSecond }) => perSecond === MAIN_RATE) ?? rates[0]!;
   const mainOf = (way: Way) => flows.find(({ way: own, told }) => own === way && told?.rate === main)!;
   return {
@@ -28,7 +30,7 @@ export function report(input: ReportInput): Findings {
     captures: ways.map((way): Capture => {
       const { seen, told } = mainOf(way);
       const marks = told!.at.map((at, n) => ({ at, host: "server", text: `event ${n + 1}` }));
-      return { name: way.name, hosts, seen, marks };
+      return { name: way.name, hosts, seen, marks, ...(keyLog.length > 0 && { keyLog: `${keyLog.join("\n")}\n` }) };
     }),
     notes: notesOf(input, main),
   };
@@ -228,7 +230,9 @@ function notesOf({ flows, circumstances, rates }: ReportInput, main: Rate): stri
     `Events: ${rates.map(({ perSecond, events }) => `${events} at ${perSecond}/s`).join(", ")}; the columns without a rate are at ${main.perSecond}/s. All clients run side by side, each on connections and a port of its own.`,
     `Idle costs are those of heartbeats and empty answers as captured, as many as there are in a minute by default. To see them soon, the timers of the connections that stand idle are ${FASTER} times as fast, and a request is held for ${SHORT_HELD_MS / 1e3} s instead of ${HELD_MS / 1e3} s; the pause of short polling is as it is. The project's own client lets that pause grow up to tenfold while nothing is new; here it does not.`,
     "Keep-alives of TCP itself were not waited for: they come later than it was looked at connections that stand idle.",
-    ...(isTls ? ["The capture of this variant cannot be decrypted: the platform's server gives no key log."] : []),
+    ...(isTls
+      ? ["The clients speak through a relay on their own host that does TLS by node:tls, since fetch tells no secrets."]
+      : []),
   ];
 }
 

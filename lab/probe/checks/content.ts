@@ -1,13 +1,12 @@
 /** What a server does with connections and bodies: keep-alive and its idle time, HSTS, compression. */
-import { brotliDecompressSync, gunzipSync, zstdDecompressSync } from "node:zlib";
+import { brotliDecompressSync, constants, gunzipSync, zstdDecompressSync } from "node:zlib";
 import { absent, type Finding, found, notTried } from "../finding.ts";
-import { type Answer, field, Http1 } from "../http1.ts";
+import { type Answer, type Fields, field, Http1 } from "../http1.ts";
 import { Absent, reasonOf } from "../reason.ts";
 import type { Setting } from "../setting.ts";
 
-/** RFC 6797 §6.1; it means nothing without TLS (§7.2). */
-export function hsts(answer: Answer, isTls: boolean): Finding {
-  if (!isTls) return notTried("hsts", "it means nothing without TLS");
+/** RFC 6797 §6.1, of an answer over TLS. */
+export function hsts(answer: { readonly fields: Fields }): Finding {
   const value = field(answer, "strict-transport-security");
   if (value === undefined) return absent("hsts", { code: "not_offered" }, "no such field");
   const seconds = Number(/max-age\s*=\s*"?(\d+)/i.exec(value)?.[1] ?? Number.NaN);
@@ -15,7 +14,9 @@ export function hsts(answer: Answer, isTls: boolean): Finding {
     return absent("hsts", { code: "malformed", detail: value.slice(0, 60) }, "without max-age");
   // §6.1.1: zero takes it back.
   if (seconds === 0) return absent("hsts", { code: "not_offered" }, "max-age=0 takes it back");
-  return found("hsts", value, { facts: { maxAgeSeconds: seconds, hasSubDomains: /includeSubDomains/i.test(value) } });
+  return found("hsts", value.slice(0, 120), {
+    facts: { maxAgeSeconds: seconds, hasSubDomains: /includeSubDomains/i.test(value) },
+  });
 }
 
 /** On the connection of the first request, then the codings on the same one as long as it is kept. */
@@ -25,22 +26,23 @@ export async function reuse(setting: Setting, isTls: boolean, first: Answer, htt
   const findings: Finding[] = [];
   const again = async (fields: readonly (readonly [string, string])[], what: string): Promise<Answer> => {
     current ??= await Http1.open(setting, isTls);
-    const answer = await current.ask({ fields, what });
-    if (!answer.isKept) {
-      current.close();
-      current = undefined;
+    const asked = current;
+    current = undefined;
+    try {
+      const answer = await asked.ask({ fields, what });
+      if (answer.isKept) current = asked;
+      return answer;
+    } finally {
+      if (!current) asked.close();
     }
-    return answer;
   };
   try {
     findings.push(await keepAlive(first, () => again([], "keep-alive")));
     for (const name of ["gzip", "br", "zstd"] as const) {
       findings.push(
-        await compression(name, () => again([["accept-encoding", name]], name)).catch((thrown) => {
-          current?.close();
-          current = undefined;
-          return absent(name, reasonOf(thrown));
-        }),
+        await compression(name, () => again([["accept-encoding", name]], name)).catch((thrown) =>
+          absent(name, reasonOf(thrown)),
+        ),
       );
     }
   } finally {
@@ -52,6 +54,8 @@ export async function reuse(setting: Setting, isTls: boolean, first: Answer, htt
 
 async function keepAlive(first: Answer, again: () => Promise<Answer>): Promise<Finding> {
   const claim = field(first, "keep-alive");
+  // A connection is free for the next request when the answer has ended.
+  if (first.isCut) return notTried("keep-alive", "the answer was not read to its end");
   if (!first.isKept) {
     const says = field(first, "connection");
     const text = says ? `it says Connection: ${says}` : "the connection was over with the answer";
@@ -66,12 +70,33 @@ async function keepAlive(first: Answer, again: () => Promise<Answer>): Promise<F
   }
 }
 
-const DECODE = { gzip: gunzipSync, br: brotliDecompressSync, zstd: zstdDecompressSync } as const;
+/** The decoder, and the flush with which it gives what there is of a body that was cut. */
+const CODINGS = {
+  gzip: [gunzipSync, constants.Z_SYNC_FLUSH],
+  br: [brotliDecompressSync, constants.BROTLI_OPERATION_FLUSH],
+  zstd: [zstdDecompressSync, constants.ZSTD_e_flush],
+} as const;
+/** A small body can be decoded to a very large one; this much of it shows that it can be. */
+const MOST_PLAIN_BYTES = 16 * 1024 * 1024;
+
+/** How many bytes the body stands for; undefined when more than `MOST_PLAIN_BYTES`. @throws Absent */
+function plainBytes(name: keyof typeof CODINGS, { body, isCut }: Answer): number | undefined {
+  const [decode, flush] = CODINGS[name];
+  try {
+    return decode(body, { maxOutputLength: MOST_PLAIN_BYTES, ...(isCut && { finishFlush: flush }) }).length;
+  } catch (thrown) {
+    if ((thrown as { code?: string }).code === "ERR_BUFFER_TOO_LARGE") return undefined;
+    throw new Absent("malformed", `it says Content-Encoding: ${name}, and the body is something else`);
+  }
+}
 
 /** Used means: the field says so, and the body can be decoded. */
-async function compression(name: keyof typeof DECODE, ask: () => Promise<Answer>): Promise<Finding> {
+async function compression(name: keyof typeof CODINGS, ask: () => Promise<Answer>): Promise<Finding> {
   const answer = await ask();
   const { body, isCut } = answer;
+  if (body.length === 0) {
+    return notTried(name, isCut ? "the answer is a stream" : `status ${answer.status} came without a body`);
+  }
   const used = field(answer, "content-encoding")?.toLowerCase();
   const type = field(answer, "content-type")?.split(";")[0] ?? "no type";
   const size = body.length.toLocaleString("en");
@@ -80,15 +105,10 @@ async function compression(name: keyof typeof DECODE, ask: () => Promise<Answer>
     const text = `asked for it, and the ${size}${isCut ? "+" : ""} bytes of ${type} came ${how}`;
     return absent(name, { code: "not_offered" }, text);
   }
-  if (isCut) return found(name, `used for more than ${size} bytes of ${type}`, { facts: { bytes: body.length } });
-  let plain: Uint8Array;
-  try {
-    plain = DECODE[name](body);
-  } catch {
-    throw new Absent("malformed", `it says Content-Encoding: ${name}, and the body is something else`);
-  }
-  const text = `used: ${plain.length.toLocaleString("en")} bytes of ${type} came as ${size}`;
-  return found(name, text, { facts: { bytes: body.length, plainBytes: plain.length } });
+  const plain = plainBytes(name, answer);
+  const bytes = plain === undefined ? "more than 16 MiB" : `${plain.toLocaleString("en")} bytes`;
+  const text = `used: ${bytes} of ${type} came as ${size}${isCut ? ", which is not all of it" : ""}`;
+  return found(name, text, { facts: { bytes: body.length, plainBytes: plain ?? null, isCut } });
 }
 
 /** How long a connection without a request is kept; it is watched for so long and no longer. */
@@ -113,7 +133,7 @@ export async function idle(setting: Setting, isTls: boolean, idleMs: number): Pr
       });
     }
     // RFC 9110 §15.5.9: some say 408 before they close.
-    const text = `closed after ${seconds.toFixed(1)} s${isOpen ? ", with a last word" : ""}`;
+    const text = isOpen ? "with a last word" : "";
     return absent("idle", { code: "closed", detail: `after ${seconds.toFixed(1)} s` }, text, {
       facts: { isStillOpen: false, seconds },
     });

@@ -13,8 +13,11 @@ const REFLECTION = [
 const UNIMPLEMENTED = 12;
 const UNABLE = { code: "grpc_status", detail: "unimplemented" } as const;
 
-/** Both on one connection. */
-export async function grpc(setting: Setting, isTls: boolean): Promise<Finding[]> {
+/**
+ * Both on one connection. `getStatus`: how a GET over HTTP/2 was answered. A server of gRPC refuses by 415 what is
+ * of another type; a gateway, which may answer calls in gRPC too, does not.
+ */
+export async function grpc(setting: Setting, isTls: boolean, getStatus: number | undefined): Promise<Finding[]> {
   const names = ["grpc", "grpc-health", "grpc-reflection"] as const;
   let http: Http2 | undefined;
   try {
@@ -30,10 +33,11 @@ export async function grpc(setting: Setting, isTls: boolean): Promise<Finding[]>
       phases: health.phases,
     };
     // A gateway that has none of it answers so too: what was not seen to work is not there.
-    const hasWorked = health.status !== UNIMPLEMENTED || listed.isPresent;
+    const isRefusing = getStatus === 415;
+    const hasWorked = health.status !== UNIMPLEMENTED || listed.isPresent || isRefusing;
     const says = health.says === undefined ? "" : `: ${health.says}`;
     const spoken = hasWorked
-      ? found("grpc", `it answers ${health.type}${says}`, more)
+      ? found("grpc", `it answers ${health.type}${isRefusing ? ", and refuses other types by 415" : ""}${says}`, more)
       : absent("grpc", UNABLE, `it answers in gRPC, but nothing in it was seen to work${says}`, more);
     return [spoken, healthFinding(health), listed];
   } catch (thrown) {

@@ -9,19 +9,22 @@ import type { Setting } from "../setting.ts";
 /** At the path that was given, then at /ws. */
 export async function websocket(setting: Setting, isTls: boolean, subprotocols: readonly string[]): Promise<Finding> {
   const paths = [...new Set([setting.target.path, "/ws"])];
-  const tried: string[] = [];
-  let best: Reason | undefined;
+  const tried: { readonly path: string; readonly reason: Reason }[] = [];
   for (const path of paths) {
     try {
       return await opens(setting, isTls, path, subprotocols);
     } catch (thrown) {
-      const reason = reasonOf(thrown);
-      tried.push(`${path}: ${reasonText(reason)}`);
-      // The one that says more than that there is nothing.
-      if (!best || best.detail === "404") best = reason;
+      tried.push({ path, reason: reasonOf(thrown) });
     }
   }
-  return absent("websocket", best!, tried.join("; "), { facts: { paths } });
+  // The one that says more than that there is nothing.
+  const best = tried.find(({ reason }) => reason.detail !== "404") ?? tried[0]!;
+  const others = tried.filter((each) => each !== best);
+  const where = others.map(({ path, reason }) => {
+    const text = reasonText(reason);
+    return text === reasonText(best.reason) ? ` and ${path}` : `; ${path}: ${text}`;
+  });
+  return absent("websocket", best.reason, `at ${best.path}${where.join("")}`, { facts: { paths } });
 }
 
 /** @throws Absent */

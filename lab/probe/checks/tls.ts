@@ -4,9 +4,9 @@ import { type Certificates, certificateFinding, certificatesOf } from "../certif
 import { absent, type Finding, found, notTried, type TriedName } from "../finding.ts";
 import { Http1 } from "../http1.ts";
 import { Line } from "../line.ts";
-import { reasonOf } from "../reason.ts";
+import { Absent, reasonOf } from "../reason.ts";
 import type { Setting } from "../setting.ts";
-import type { Clear } from "../tls-seen.ts";
+import type { Said } from "../tls-seen.ts";
 
 const VERSIONS = [
   ["tls1.0", "TLSv1"],
@@ -33,16 +33,15 @@ export async function versions(setting: Setting): Promise<Finding[]> {
     const reason = findings.at(-1)!.reason!;
     return [...findings, absent("post-quantum", reason), absent("certificate", reason)];
   }
-  // TLS 1.2 shows the certificates in the clear; TLS 1.3 has the flight that QUIC has too.
-  const sizes = all[2]!.clear?.certificateBytes;
-  const certificate = certificateFinding(newest.certificates, sizes, newest.flightBytes);
+  const older = all[2]!.said?.certificates;
+  const certificate = certificateFinding(newest.certificates, newest.said?.certificates, older, newest.flightBytes);
   return [...findings, postQuantum(all[3]!), certificate];
 }
 
 interface Handshake {
   readonly finding: Finding;
   readonly certificates?: Certificates;
-  readonly clear?: Clear;
+  readonly said?: Said;
   readonly flightBytes: number;
 }
 
@@ -52,14 +51,16 @@ async function handshake(setting: Setting, name: TriedName, version: SecureVersi
       tls: { ALPNProtocols: ALPN, minVersion: version, maxVersion: version },
       isForLooking: true,
     });
-    const clear = line.seen.read();
-    const { choice } = clear;
+    const { flightBytes } = line;
+    const said = await line.said();
+    const { choice, asksCertificate } = said;
     const facts = {
       cipher: choice?.cipher,
       group: choice?.group,
       alpn: line.tls!.alpnProtocol || null,
       hasHelloRetry: choice?.isRetried ?? false,
       roundTrips: line.roundTrips - 1,
+      asksClientCertificate: asksCertificate,
     };
     const text = [
       choice?.cipher ?? "",
@@ -67,19 +68,20 @@ async function handshake(setting: Setting, name: TriedName, version: SecureVersi
       line.tls!.alpnProtocol ? `ALPN ${line.tls!.alpnProtocol}` : "no ALPN",
       // RFC 8446 §4.1.4
       ...(choice?.isRetried ? ["HelloRetryRequest: +1 round trip"] : []),
+      ...(asksCertificate ? ["asks for a client certificate"] : []),
     ].join(", ");
     // Of the platform's object, which has nothing any more when it is closed.
     const certificates = certificatesOf(setting, line.tls!);
-    const { flightBytes } = line;
     line.close();
-    return { finding: found(name, text, { facts }), certificates, clear, flightBytes };
+    return { finding: found(name, text, { facts }), certificates, said, flightBytes };
   } catch (thrown) {
-    return { finding: absent(name, reasonOf(thrown)), flightBytes: 0 };
+    const note = thrown instanceof Absent ? thrown.note : "";
+    return { finding: absent(name, reasonOf(thrown), note), flightBytes: 0 };
   }
 }
 
-function postQuantum({ finding, clear }: Handshake): Finding {
-  const group = clear?.choice?.group;
+function postQuantum({ finding, said }: Handshake): Finding {
+  const group = said?.choice?.group;
   if (finding.reason) return absent("post-quantum", finding.reason);
   if (group === "X25519MLKEM768")
     return found("post-quantum", `${group} was offered, and chosen`, { facts: { group } });
@@ -100,19 +102,22 @@ export async function resumption(setting: Setting, version: "1.2" | "1.3", isH1:
     ALPNProtocols: isH1 ? ["http/1.1"] : ALPN,
   } as const;
   try {
-    const session = await sessionOf(setting, tls, isH1);
-    if (!session) return absent(name, { code: "not_offered" }, "no ticket came");
+    const given = await sessionOf(setting, tls, isH1);
+    if (!given) {
+      const text = version === "1.3" ? "no ticket came" : "neither a ticket nor a session id came";
+      return absent(name, { code: "not_offered" }, text);
+    }
+    const { session, by } = given;
     const line = await Line.open(setting, { tls: { ...tls, session }, isForLooking: true });
-    const { choice, certificateBytes } = line.seen.read();
+    const { choice, certificates } = line.seen.read();
     // RFC 5246 §7.3: an abbreviated handshake is without Certificate; RFC 8446 §4.2.11: the key is chosen.
-    const isTaken =
-      version === "1.3" ? choice?.isResumed : certificateBytes === undefined && line.tls!.isSessionReused();
+    const isTaken = version === "1.3" ? choice?.isResumed : certificates === undefined && line.tls!.isSessionReused();
     const [bytes, turns] = [line.flightBytes, line.roundTrips - 1];
     line.close();
-    if (!isTaken) return absent(name, { code: "rejected" }, "a ticket came, and was not taken on another connection");
+    if (!isTaken) return absent(name, { code: "rejected" }, `a ${by} came, and was not taken on another connection`);
     const trips = `${turns} round trip${turns === 1 ? "" : "s"}`;
-    const text = `taken on another connection: ${trips}, ${bytes.toLocaleString("en")} bytes from the server`;
-    return found(name, text, { facts: { flightBytes: bytes, roundTrips: turns } });
+    const text = `a ${by}, taken on another connection: ${trips}, ${bytes.toLocaleString("en")} bytes from the server`;
+    return found(name, text, { facts: { by, flightBytes: bytes, roundTrips: turns } });
   } catch (thrown) {
     return absent(name, reasonOf(thrown));
   }
@@ -124,28 +129,35 @@ type Offer = {
   readonly ALPNProtocols: string[];
 };
 
-/** Tickets of TLS 1.3 come after the handshake (RFC 8446 §4.6.1), of some servers with the first answer. */
-async function sessionOf(setting: Setting, tls: Offer, isH1: boolean): Promise<Buffer | undefined> {
+interface Given {
+  readonly session: Buffer;
+  readonly by: "ticket" | "session id";
+}
+
+/** Tickets of TLS 1.3 (RFC 8446 §4.6.1): some servers send them with the first flight, some with the first answer. */
+async function sessionOf(setting: Setting, tls: Offer, isH1: boolean): Promise<Given | undefined> {
   const line = await Line.open(setting, { tls, isForLooking: true });
-  const sessions: Buffer[] = [];
-  const came = Promise.withResolvers<void>();
-  line.tls!.on("session", (session: Buffer) => {
-    sessions.push(session);
-    came.resolve();
-  });
   try {
     if (tls.minVersion === "TLSv1.3") {
+      const came = new Promise<void>((resolve) => line.tls!.once("session", () => resolve()));
       if (isH1) await new Http1(line).ask({ what: "a ticket" }).catch(() => undefined);
       else line.stream.resume();
-      await setting.within(came.promise, Math.min(line.deadline, performance.now() + 300)).catch(() => undefined);
-      return sessions.at(-1);
+      if (line.sessions.length === 0) {
+        await setting.within(came, Math.min(line.deadline, performance.now() + TICKET_MS)).catch(() => undefined);
+      }
+      const session = line.sessions.at(-1);
+      return session && { session, by: "ticket" };
     }
-    const session = sessions.at(-1) ?? line.tls!.getSession();
-    return session && session.length > 0 ? session : undefined;
+    const { session: by } = line.seen.read();
+    const session = line.sessions.at(-1) ?? line.tls!.getSession();
+    return by && session && session.length > 0 ? { session, by } : undefined;
   } finally {
     line.close();
   }
 }
+
+/** How long a ticket is waited for after the answer, or after the handshake. */
+const TICKET_MS = 300;
 
 /** What there is to say of TLS where none is spoken. */
 export function withoutTls(why: string): Finding[] {

@@ -1,6 +1,7 @@
 /** The ways of HTTP: each by a GET of its own, with the time of its phases. */
+import type { Certificates } from "../certificate.ts";
 import { absent, type Finding, found, notTried, type TriedName } from "../finding.ts";
-import { type Answer, type Fields, field, Http1 } from "../http1.ts";
+import { type Answer, EVENT_STREAM, type Fields, field, Http1 } from "../http1.ts";
 import { type Answer2, Http2 } from "../http2.ts";
 import { type Visit, visit } from "../quic.ts";
 import { reasonOf, reasonText } from "../reason.ts";
@@ -11,17 +12,28 @@ export interface Way<A> {
   readonly answer?: A;
 }
 
+/** Over QUIC the certificate is seen too. */
+export interface QuicWay extends Way<Visit> {
+  readonly certificates?: Certificates;
+}
+
 /** The connection stays open for the checks that go on with it. */
 export async function h1(setting: Setting, isTls: boolean): Promise<Way<Answer> & { readonly http?: Http1 }> {
   let http: Http1 | undefined;
   try {
     http = await Http1.open(setting, isTls);
     const answer = await http.ask({ what: "h1" });
-    return { finding: found("h1", told(answer), { facts: facts(answer), phases: answer.phases }), answer, http };
+    const text = `${told(answer)}${!isTls && wantsTls(answer) ? ": it says that TLS is spoken here" : ""}`;
+    return { finding: found("h1", text, { facts: facts(answer), phases: answer.phases }), answer, http };
   } catch (thrown) {
     http?.close();
     return { finding: absent("h1", reasonOf(thrown)) };
   }
+}
+
+/** Servers of TLS that answer a plain request in plain words. */
+export function wantsTls({ status, body }: Answer): boolean {
+  return status === 400 && /https|TLS|SSL/i.test(Buffer.from(body).toString("latin1"));
 }
 
 export async function h2(setting: Setting, isTls: boolean): Promise<Way<Answer2>> {
@@ -39,15 +51,16 @@ export async function h2(setting: Setting, isTls: boolean): Promise<Way<Answer2>
 }
 
 /** At all of the addresses at once: the first in their order that answers counts. */
-export async function h3(setting: Setting, addresses: readonly Address[]): Promise<Way<Visit>> {
+export async function h3(setting: Setting, addresses: readonly Address[]): Promise<QuicWay> {
   const ways = await Promise.all(addresses.map((address) => h3At(setting, address)));
   return ways.find(({ finding }) => finding.isPresent) ?? ways[0]!;
 }
 
-async function h3At(setting: Setting, address: Address): Promise<Way<Visit>> {
+async function h3At(setting: Setting, address: Address): Promise<QuicWay> {
   try {
     const answer = await visit(setting, { address, what: "h3", needsTicket: true });
-    const { choice, trustFault } = answer;
+    const { choice, trustFault, leaf } = answer;
+    const certificates = { chain: leaf ? [leaf] : [], fault: trustFault };
     const how = [
       ...(choice ? [`QUIC version ${choice.quic}`] : []),
       answer.cipher,
@@ -61,9 +74,9 @@ async function h3At(setting: Setting, address: Address): Promise<Way<Visit>> {
     };
     const text = `${told(answer)}; ${how.join(", ")}`;
     if (trustFault !== undefined && !setting.isInsecure) {
-      return { finding: absent("h3", { code: "certificate", detail: trustFault }, text, more) };
+      return { finding: absent("h3", { code: "certificate", detail: trustFault }, text, more), certificates };
     }
-    return { finding: found("h3", text, more), answer };
+    return { finding: found("h3", text, more), answer, certificates };
   } catch (thrown) {
     return { finding: absent("h3", reasonOf(thrown)) };
   }
@@ -110,46 +123,49 @@ export function altSvcOf(answer: { readonly fields: Fields } | undefined): AltSv
   return match ? { value: value!, host: match[1]!, port: Number(match[2]) } : undefined;
 }
 
-/** True only when somebody speaks HTTP/3 where the field says so: it is tried, unless it is another host. */
-export async function altSvc(
-  setting: Setting,
+/** True only when HTTP/3 was seen to be spoken where the field says so. Nothing goes to another host or port. */
+export function altSvc(
+  { target }: Setting,
   claimed: AltSvc | undefined,
   value: string | undefined,
   direct: Finding,
-  addresses: readonly Address[],
-): Promise<Finding> {
+): Finding {
   const name: TriedName = "alt-svc";
   if (!claimed)
     return absent(name, { code: "not_offered" }, value === undefined ? "no such field" : `it says ${value}`);
   const facts = { value: claimed.value, host: claimed.host, port: claimed.port };
-  const isElsewhere = claimed.host !== "" && claimed.host !== setting.target.host;
-  if (isElsewhere) {
-    const reason = { code: "not_tried", detail: `it names another host, ${claimed.host}` } as const;
+  const isOther = claimed.host !== "" && claimed.host.toLowerCase() !== target.authority.replace(/:\d+$/, "");
+  if (isOther || claimed.port !== target.port) {
+    const where = isOther ? `host, ${claimed.host}` : `port, ${claimed.port}`;
+    const reason = { code: "not_tried", detail: `Alt-Svc names another ${where}` } as const;
     return absent(name, reason, `it says ${claimed.value}`, { facts });
   }
-  const isDirect = claimed.port === setting.target.port;
-  const there = isDirect
-    ? direct
-    : (
-        await h3(
-          setting,
-          addresses.map(({ host }) => ({ host, port: claimed.port })),
-        )
-      ).finding;
-  if (there.isPresent) return found(name, `it says ${claimed.value}, and it is true`, { facts });
-  const what = `it says ${claimed.value}; tried: ${reasonText(there.reason!)}`;
-  return absent(name, there.reason!, what, { facts });
+  if (direct.isPresent) return found(name, `it says ${claimed.value}, and it is true`, { facts });
+  const what = `it says ${claimed.value}; tried: ${reasonText(direct.reason!)}`;
+  return absent(name, direct.reason!, what, { facts });
 }
 
-function told({ status, fields }: { readonly status: number; readonly fields: Fields }): string {
+function told({ status, fields, isCut }: Told): string {
   const to = status >= 300 && status < 400 ? field({ fields }, "location") : undefined;
   const server = field({ fields }, "server");
   return [
-    `status ${status}${to === undefined ? "" : ` to ${to} (not followed)`}`,
-    ...(server === undefined ? [] : [server]),
+    `status ${status}${to === undefined ? "" : ` to ${cut(to)} (not followed)`}`,
+    ...(server === undefined ? [] : [cut(server)]),
+    ...(isCut && !EVENT_STREAM.test(field({ fields }, "content-type") ?? "") ? ["not read to its end"] : []),
   ].join(", ");
 }
 
-function facts({ status, fields }: { readonly status: number; readonly fields: Fields }): Record<string, unknown> {
+interface Told {
+  readonly status: number;
+  readonly fields: Fields;
+  readonly isCut: boolean;
+}
+
+function facts({ status, fields }: Told): Record<string, unknown> {
   return { status, server: field({ fields }, "server"), location: field({ fields }, "location") };
+}
+
+/** What others wrote is shown up to here; the facts have all of it. */
+function cut(text: string): string {
+  return text.length > 120 ? `${text.slice(0, 120)}...` : text;
 }
