@@ -8,10 +8,17 @@ export interface Option {
   readonly value?: string;
   readonly short?: string;
   readonly what: string;
+  /** The heading that it is listed under in the help. */
+  readonly group?: string;
   readonly multiple?: boolean;
   readonly choices?: readonly string[];
   /** The value is a number, at least `min` (default 0) and at most `max`. */
   readonly number?: { readonly min?: number; readonly max?: number; readonly whole?: boolean };
+}
+
+/** The options under a heading. */
+export function grouped(group: string, options: Readonly<Record<string, Option>>): Readonly<Record<string, Option>> {
+  return Object.fromEntries(Object.entries(options).map(([name, option]) => [name, { ...option, group }]));
 }
 
 export interface Positional {

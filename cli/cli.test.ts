@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { PROPERTIES, type TransportProperties } from "../src/contract/transport.ts";
 import { HTTP_VIAS, VIAS } from "./connect.ts";
-import { type Ended, Place, type Server, STUDIO, serveIn, takeLines } from "./testing.ts";
+import { type Ended, Place, ROOT, type Server, STUDIO, serveIn, takeLines } from "./testing.ts";
 
 const place = new Place();
 let server: Server;
@@ -19,6 +19,9 @@ afterAll(async () => {
   await server.child.exited;
   place.remove();
 });
+
+/** What a service file imports here. */
+const SOURCE = JSON.stringify(join(ROOT, "src/index.ts"));
 
 describe("call", () => {
   const urlOf = (via: string) => (via === "http2" || via === "http3" ? server.https : server.http);
@@ -213,7 +216,19 @@ describe("what is wrong", () => {
       'import "no-such-package-here"; export default 1;',
       /npm install no-such-package-here/,
     ],
-    ["a throwing file", 'throw new Error("boom"); export default 1;', /boom/],
+    ["a throwing file", 'throw new Error("boom"); export default 1;', /boom\n {2}.*\.ts:1:\d+\n/],
+    ["an error in a line", "const n = 1;\nexport default {{ n };", /\n {2}.*\.ts:2:\d+: export default \{\{ n \};\n/],
+    ["an empty service", `import { service } from ${SOURCE};\nexport default service("a", {});`, /a has no members/],
+    [
+      "a member that is none",
+      `import { service } from ${SOURCE};\nexport default service("a", { b: () => 1 });`,
+      /a\.b is not a member of a service\n {2}.*\.ts:2:\d+\nmake it with unary\(\)/,
+    ],
+    [
+      "a method without a handler",
+      `import { service, unary } from ${SOURCE};\nexport default service("a", { b: unary({}) });`,
+      /without a handler/,
+    ],
   ])("serve a file with %s", async (_, text, err) => {
     const path = await place.file(`bad-${crypto.randomUUID()}.ts`, text);
     const ended = await run("serve", path, "--store", "memory:");
@@ -332,8 +347,7 @@ test(
     for (const name of commands.filter((each) => each !== "help" && each !== "version")) {
       const help = await run(name, "--help");
       expect(help.code).toBe(0);
-      const prose = help.out.slice(0, help.out.indexOf("\nexamples"));
-      for (const line of prose.split("\n")) expect([line, Bun.stringWidth(line) <= 80]).toEqual([line, true]);
+      for (const line of help.out.split("\n")) expect([line, Bun.stringWidth(line) <= 80]).toEqual([line, true]);
     }
   },
   LONG,

@@ -240,6 +240,6 @@ export function connectArgs(url: string, args: Args, screen: Screen): Connection
     trust,
     isInsecure: args.has("insecure"),
     trace,
-    onRetry: (text) => screen.note(text),
+    onRetry: (text) => screen.explain([text]),
   });
 }

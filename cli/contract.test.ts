@@ -39,6 +39,13 @@ describe("descriptions", () => {
         "3.1.0",
         ["/shop/order", "/backtalk/calls"],
       ]);
+      // An absent body is `{}`.
+      const required = (path: string) => open.paths[path].post.requestBody.required;
+      expect([required("/shop/order"), required("/backtalk/calls"), required("/topics/orders")]).toEqual([
+        true,
+        false,
+        true,
+      ]);
       const async = JSON.parse((await contract("--format", "asyncapi")).out);
       expect([async.asyncapi, async.channels["topic.orders"]["x-backtalk-topic"]]).toEqual(["3.0.0", "orders"]);
       const { out, code } = await contract("--format", "proto");

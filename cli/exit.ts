@@ -32,11 +32,14 @@ export function explain(thrown: unknown): { readonly code: number; readonly line
   }
   const fault = toFault(thrown);
   const lines = [`${fault.code}: ${fault.message}${causeOf(fault)}`];
-  // A single one is in the message already.
-  const fields = fault.fields?.length === 1 && fault.message.includes(fault.fields[0]!.message) ? [] : fault.fields;
-  for (const { path, message } of fields ?? []) lines.push(`  ${path === "" ? "(all of it)" : path}: ${message}`);
+  for (const { path, message } of fault.fields ?? []) {
+    // The first one is in the message already.
+    if (fault.message.endsWith(path === "" ? message : `${path}: ${message}`)) continue;
+    lines.push(`  ${path === "" ? "(all of it)" : path}: ${message}`);
+  }
   if (fault.limit !== undefined) lines.push(`the limit is ${fault.limit}`);
   if (fault.hint !== undefined) lines.push(fault.hint);
+  if (fault.code === "unauthenticated") lines.push("here: --api-key KEY or --token TOKEN");
   if (fault.retryAfterMs !== undefined) lines.push(`try again in ${Math.ceil(fault.retryAfterMs / 1000)} s`);
   return { code: exitCode(fault), lines };
 }

@@ -86,7 +86,7 @@ async function send(url: string, path: string, args: Args, screen: Screen, signa
     });
   } catch (thrown) {
     if (signal.aborted && sent > 0)
-      screen.note(`${sent} of ${size} bytes of ${name} are there: the same command goes on`);
+      screen.explain([`${sent} of ${size} bytes of ${name} are there: the same command goes on`]);
     throw thrown;
   } finally {
     screen.status(undefined);

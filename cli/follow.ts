@@ -101,6 +101,6 @@ function tellVerdict({ verdict, from, to, state }: ReadVerdict, { screen, isRaw 
     verdict === "gap"
       ? `gap: the events from ${oneLine(from)} to ${oneLine(to)} are no longer kept`
       : `reset: the log is another one than that of ${oneLine(from)}; it is read from its start`;
-  screen.note(what);
+  screen.explain([what]);
   if (state !== undefined) screen.note(`the state before what follows: ${pretty(state, screen.width)}`);
 }

@@ -37,19 +37,22 @@ function pasted(example: string): string {
 }
 
 export function commandHelp(spec: Spec, style: Style): string[] {
-  const options = Object.entries(spec.options).map(([name, { value, what, short }]) => {
+  const options = Object.entries(spec.options).map(([name, { value, what, short, group = "" }]) => {
     const flag = `  ${short ? `-${short}, ` : ""}--${name}${value === undefined ? "" : ` ${value}`}`;
-    return [flag, what] as const;
+    return [flag, what, group] as const;
   });
-  const rows = [...spec.positionals.map(({ name, what }) => [`  ${name}`, what] as const), ...options];
-  rows.push(["  --help", "this"]);
+  const rows = [...spec.positionals.map(({ name, what }) => [`  ${name}`, what, ""] as const), ...options];
+  rows.push(["  --help", "this", ""]);
   const labelWidth = Math.min(24, Math.max(...rows.map(([label]) => label.length)));
   return [
     ...wrap(`${style.bold(`backtalk ${spec.name}`)}: ${spec.summary}`, style.width),
     "",
     ...wrap(`usage: ${usage(spec)}`, style.width),
     "",
-    ...rows.flatMap(([label, what]) => row(label, what, style, labelWidth)),
+    ...[...Map.groupBy(rows, ([, , group]) => group)].flatMap(([group, those]) => [
+      ...(group === "" ? [] : ["", style.bold(group)]),
+      ...those.flatMap(([label, what]) => row(label, what, style, labelWidth)),
+    ]),
     ...(spec.notes ?? []).flatMap((note) => ["", ...labelled("", note, style, 0).map((line) => line.trim())]),
     "",
     style.bold("examples"),

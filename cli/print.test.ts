@@ -4,9 +4,9 @@ import { DEFECT, exitCode, exitTable, explain, UsageError } from "./exit.ts";
 import { logger } from "./log.ts";
 import { progressLine } from "./progress.ts";
 import { harmless, oneLine, Screen, type Sink, shellWord } from "./screen.ts";
-import { clip, labelled, type Style, table, widthOf, wrap } from "./table.ts";
+import { clip, commandLines, labelled, type Style, table, widthOf, wrap } from "./table.ts";
 import { tracer } from "./trace.ts";
-import { bytesText, durationText, jsonLine, pretty } from "./values.ts";
+import { bytesText, durationText, jsonLine, pathText, pretty } from "./values.ts";
 
 const plain = (width: number): Style => ({ width, bold: (text) => text, dim: (text) => text });
 
@@ -48,6 +48,24 @@ describe("tables", () => {
     expect(clip("日本語", 4)).toBe("日…");
     expect(clip("abc", 3)).toBe("abc");
   });
+  test("what is before the first word stays before each line", () => {
+    expect(wrap("  n: a number that is too large", 30)).toEqual(["  n: a number that is too", "  large"]);
+  });
+  test("a long command is broken where it can be copied from, options with their values", () => {
+    const command = `backtalk call localhost:4400 studio.countdown '{"from": 5, "intervalMs": 500}' --via websocket`;
+    expect(commandLines("backtalk lab", 80)).toEqual(["  backtalk lab"]);
+    for (const width of [60, 80]) {
+      const lines = commandLines(command, width);
+      for (const line of lines) expect(widthOf(line)).toBeLessThanOrEqual(width);
+      const shell = Bun.spawnSync(["sh", "-c", `printf '%s|' ${lines.join("\n")}`]).stdout.toString();
+      const words = ["backtalk", "call", "localhost:4400", "studio.countdown", '{"from": 5, "intervalMs": 500}'];
+      expect(shell).toBe(`${[...words, "--via", "websocket"].join("|")}|`);
+      expect(lines.at(-1)).toContain("--via websocket");
+    }
+  });
+  test("a word of megabytes takes as long as it is", () => {
+    expect(wrap("/".repeat(2_000_000), 80)).toHaveLength(25_000);
+  });
   test("a label above its text in a narrow window", () => {
     expect(labelled("data format", "JSON", plain(20))).toEqual(["data format", "  JSON"]);
   });
@@ -65,6 +83,16 @@ describe("values", () => {
     expect(pretty({ n: 1, ok: true }, 80)).toBe('{ "n": 1, "ok": true }');
     expect(pretty({ n: 1, ok: true }, 10).split("\n")).toHaveLength(4);
     expect(pretty(undefined, 80)).toBe("null");
+  });
+  test("a path below is said from here", () => {
+    expect(pathText(`${process.cwd()}/.backtalk/certificate.pem`)).toBe(".backtalk/certificate.pem");
+    expect(["/etc/hosts", process.cwd()].map(pathText)).toEqual(["/etc/hosts", process.cwd()]);
+  });
+  test("a line of the log has a tenth of a millisecond", () => {
+    const lines: string[] = [];
+    const { call } = logger("all", true, (line) => lines.push(line));
+    call({ at: 0, method: "a/b", via: "http", code: "ok", ms: 774.3325599999953 });
+    expect(JSON.parse(lines[0]!)).toMatchObject({ at: "1970-01-01T00:00:00.000Z", ms: 774.3 });
   });
   test("sizes and times", () => {
     expect([0, 999, 1_000, 12_345, 1_500_000].map(bytesText)).toEqual(["0 B", "999 B", "1.0 kB", "12 kB", "1.5 MB"]);
@@ -99,6 +127,9 @@ describe("exit codes", () => {
       lines: ["invalid_argument: not valid", "  a.b: too small", "  (all of it): odd", "look again"],
     };
     expect(explain(fault)).toEqual(said);
+    const cause = new Error("[not_found] there is no method a/b");
+    const [first] = explain(new Fault("not_found", "there is no method a/b", { cause })).lines;
+    expect(first).toBe("not_found: there is no method a/b");
     expect(explain(new UsageError("no", "yes"))).toEqual({ code: 2, lines: ["no", "yes"] });
     expect(explain(new Error("defect")).code).toBe(DEFECT);
   });

@@ -88,7 +88,7 @@ describe("backtalk probe", () => {
     try {
       const untrusted = await other.run(["probe", server.https, "--cacert", await other.file("ca.pem", OTHER_CA)]);
       expect(untrusted.code).toBe(60);
-      expect(untrusted.out).toContain("nothing is spoken there: certificate(");
+      expect(untrusted.out).toContain("its certificate is not trusted: its issuer is");
       expect((await other.run(["probe", server.https, "--insecure"])).code).toBe(0);
       expect((await other.run(["probe", "127.0.0.1:1"])).code).toBe(7);
       expect((await other.run(["probe", "no-such-name.invalid:80"])).code).toBe(6);

@@ -24,8 +24,8 @@ export function wrap(text: string, width: number): string[] {
       lines.push(line);
       line = "";
     }
-    while (widthOf(word) > most) {
-      const part = fitting(word, most);
+    // Measured piece by piece: a word can be megabytes of somebody else.
+    for (let part = fitting(word, most); part.length < word.length; part = fitting(word, most)) {
       lines.push(part);
       word = word.slice(part.length);
     }
@@ -37,7 +37,8 @@ export function wrap(text: string, width: number): string[] {
 /** A command over as many lines as it needs, to be copied as it is: broken between arguments, with `\` at the ends. */
 export function commandLines(text: string, width: number, indent = "  "): string[] {
   if (widthOf(indent + text) <= width) return [indent + text];
-  const words = text.match(/(?:[^\s'"]|'[^']*'|"[^"]*")+/g) ?? [];
+  // An option stays with its value.
+  const words = text.match(/(?:-[\w-]+ (?!-))?(?:[^\s'"]|'[^']*'|"[^"]*")+/g) ?? [];
   const lines: string[] = [];
   let line = indent.slice(1);
   for (const word of words) {

@@ -87,6 +87,8 @@ inTerminal(
     await place.run(["call", server.http, "studio.isPrime", '{"n":5}']);
     const wide = terminal(80, `calls ${server.http} --limit 2`);
     expect(await seen(wide.screen, /\[code 0\]/)).toMatch(/^CALL +METHOD +STATE +SINCE +TOOK\n/);
+    const json = terminal(200, `calls ${server.http} --limit 1 --json`);
+    expect(await seen(json.screen, /\[code 0\]/)).toMatch(/^\{"id":"\w+","method":"studio\//);
     const narrow = terminal(40, `calls ${server.http} --limit 1`);
     expect(await seen(narrow.screen, /\[code 0\]/)).toMatch(/^CALL +\w+\nMETHOD +studio\./);
   },

@@ -112,6 +112,12 @@ describe("a file that is wrong", () => {
     ["a password in it", { endpoints: [{ ...endpoint, url: "https://a:b@a.example/" }] }, "without a password"],
     ["another protocol", { endpoints: [{ ...endpoint, url: "file:///etc/passwd" }] }, "http or https"],
     ["a secret in the file", { endpoints: [{ ...endpoint, secrets: [SECRET] }] }, "env:NAME or file:PATH"],
+    [
+      "an address that is closed",
+      { endpoints: [{ ...endpoint, url: "https://10.0.0.1/" }] },
+      "--webhooks-allow 10.0.0.1",
+    ],
+    ["an open address without TLS", { endpoints: [{ ...endpoint, url: "http://8.8.8.8/" }] }, "only https"],
     ["no secret", { endpoints: [{ ...endpoint, secrets: [] }] }, "list with a secret"],
     ["a variable that is not set", { endpoints: [{ ...endpoint, secrets: ["env:NOT_SET"] }] }, "NOT_SET is not set"],
     ["a secret that is none", { endpoints: [{ ...endpoint, secrets: ["file:hooks.json"] }] }, "whsec_ or whsk_"],

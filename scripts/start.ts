@@ -70,7 +70,9 @@ async function start(): Promise<void> {
   // The table of addresses comes with what was measured.
   const lines = banner(about, screen.style);
   await screen.printAll(lines.slice(0, lines.indexOf("") + 1));
-  await screen.print("Over each transport: a thumbnail twice (UDP: a number), 6 events 20 ms apart ...");
+  const { width } = screen.style;
+  const what = "Over each transport: a thumbnail twice (UDP: a number), 6 events 20 ms apart ...";
+  await screen.printAll(wrap(what, width));
   await screen.print("");
   const rows: string[][] = [];
   for (const via of VIAS) rows.push(...(await measured(via, running)));
@@ -84,18 +86,17 @@ async function start(): Promise<void> {
     ...(grpc === undefined ? [] : [`grpcurl -plaintext ${grpc} list`]),
     `curl -N -H 'accept: text/event-stream' -d '{"from":5}' http://${url}/studio/countdown`,
   ];
-  const { width } = screen.style;
   await screen.printAll([
     "",
     "Up. In another terminal:",
     ...commands.flatMap((each) => commandLines(each, width)),
     ...wrap("    (its first event, `verdict`, says whether the reader has missed anything)", width),
     "",
-    ...(hasPage(args) ? [`In a browser, to try every method: http://${url}/docs`] : []),
+    ...(hasPage(args) ? wrap(`In a browser, to try every method: http://${url}/docs`, width) : []),
     "Ctrl-C stops it.",
   ]);
   await aborted(interrupt.signal);
-  screen.note("Stopping: running calls may finish, readers are told to come back. Once more ends it at once.");
+  screen.explain(["Stopping: running calls may finish, readers are told to come back. Once more ends it at once."]);
   await running.stop();
 }
 

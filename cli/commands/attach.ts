@@ -71,7 +71,7 @@ export interface ComeBack {
 export function comeBack({ screen, url, id, cursor, via }: ComeBack): void {
   screen.status(undefined);
   if (id === undefined) {
-    screen.note("Stopped before the server had confirmed the call; see backtalk calls for what it has.");
+    screen.explain(["Stopped before the server had confirmed the call; see backtalk calls for what it has."]);
     return;
   }
   const after = cursor === undefined || cursor === "start" ? "" : ` --after ${shellWord(cursor)}`;

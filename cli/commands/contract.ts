@@ -12,6 +12,7 @@ import { DEFECT, OK, UsageError } from "../exit.ts";
 import { loadServices } from "../load.ts";
 import { contractOf, pinPath, readPins, serviceNames } from "../pins.ts";
 import type { Screen } from "../screen.ts";
+import { wrap } from "../table.ts";
 
 const FORMATS = ["openapi", "asyncapi", "proto"] as const;
 type Format = (typeof FORMATS)[number];
@@ -108,14 +109,14 @@ async function check(file: string, drafts: ReadonlyMap<string, Draft>, screen: S
   const additions = [...drafts.values()].flatMap((draft) => draft.additions);
   for (const each of additions) await screen.print(`${each} is new and not pinned`);
   if (breaks.length > 0) {
-    screen.note(`${count(breaks)} for those who know the pinned contract; to accept: --write --allow-breaking`);
+    screen.explain([`${count(breaks)} for those who know the pinned contract; to accept: --write --allow-breaking`]);
     return DEFECT;
   }
   if (isBehind || additions.length > 0) {
-    screen.note(`nothing breaks, but not all is pinned: backtalk contract ${file} --write`);
+    screen.explain([`nothing breaks, but not all is pinned: backtalk contract ${file} --write`]);
     return DEFECT;
   }
-  screen.note("nothing breaks, and all is pinned");
+  screen.explain(["nothing breaks, and all is pinned"]);
   return OK;
 }
 
@@ -128,9 +129,9 @@ async function write(
   const breaks = [...drafts.values()].flatMap((draft) => draft.breaks);
   await tell(breaks, screen);
   if (breaks.length > 0 && !allowsBreaking) {
-    screen.note(
+    screen.explain([
       `nothing is written: ${count(breaks)} for those who know the pinned contract; --allow-breaking accepts it`,
-    );
+    ]);
     return DEFECT;
   }
   for (const [name, { text }] of drafts) await put(pinPath(file, name), text, screen);
@@ -138,7 +139,10 @@ async function write(
 }
 
 async function tell(breaks: readonly Break[], screen: Screen): Promise<void> {
-  for (const { where, what, hint } of breaks) await screen.print(`${where} ${what}\n  ${hint}`);
+  for (const { where, what, hint } of breaks) {
+    const lines = [`${where} ${what}`, `  ${hint}`];
+    await screen.printAll(screen.isTerminal ? lines.flatMap((line) => wrap(line, screen.width)) : lines);
+  }
 }
 
 function count({ length }: readonly Break[]): string {

@@ -5,7 +5,7 @@ import { har } from "../../lab/probe/har.ts";
 import { probe } from "../../lab/probe/probe.ts";
 import { REASONS, reasonText } from "../../lab/probe/reason.ts";
 import { parseTarget, type Target } from "../../lab/probe/target.ts";
-import { findingTable, headline, timeTable, untried } from "../../lab/probe/text.ts";
+import { findingTable, headline, silence, timeTable, untried } from "../../lab/probe/text.ts";
 import { parseDuration } from "../../lab/units.ts";
 import { type Args, type Spec, suggestion } from "../args.ts";
 import type { CommandContext } from "../command.ts";
@@ -79,7 +79,7 @@ function linesOf(report: Report, style: CommandContext["screen"]["style"]): stri
       ...(index === 0 ? [""] : []),
       ...wrap(`not tried, because ${harmless(why)}: ${names.join(", ")}`, style.width),
     ]),
-    ...(report.spoke ? [] : ["", `nothing is spoken there: ${harmless(reasonText(report.reason!))}`]),
+    ...(report.spoke ? [] : ["", ...wrap(harmless(silence(report.reason!)), style.width)]),
   ];
 }
 

@@ -4,7 +4,7 @@ import packageJson from "../../package.json";
 import type { AnyService } from "../../src/core/core.ts";
 import { type Certificate, developmentCertificate } from "../../src/net/certificate.ts";
 import { type Port, type Running, startServer } from "../../src/start.ts";
-import type { Args, Spec } from "../args.ts";
+import { type Args, grouped, type Spec } from "../args.ts";
 import { authOf } from "../auth.ts";
 import { banner, friendly } from "../banner.ts";
 import { type CommandContext, command } from "../command.ts";
@@ -15,7 +15,7 @@ import { LOGS, type LogWhat, logger } from "../log.ts";
 import { hasPage } from "../parts/describe.ts";
 import { PART_OPTIONS, partsOf } from "../parts/index.ts";
 import { DEFAULT_STORE, openStore } from "../store.ts";
-import { commandLines, type Style } from "../table.ts";
+import { commandLines, type Style, wrap } from "../table.ts";
 
 const PORT = 4400;
 const TLS_PORT = 4443;
@@ -26,35 +26,43 @@ export const spec: Spec = {
   summary: "serve the service of a file over every transport",
   positionals: [{ name: "FILE", what: "exports a service by default, or an array of them" }],
   options: {
-    port: { value: "PORT", what: `without TLS (default ${PORT}; 0 takes a free one)`, number: port },
-    "tls-port": { value: "PORT", what: `with TLS: HTTP/1.1, 2 and 3 (default ${TLS_PORT})`, number: port },
-    "no-tls": { what: "no listener with TLS" },
-    cert: { value: "FILE", what: "certificate as PEM (default: one for development is made)" },
-    key: { value: "FILE", what: "its key as PEM" },
-    host: { value: "ADDRESS", what: "to listen on (default 127.0.0.1; 0.0.0.0 for all)" },
-    store: { value: "STORE", what: `memory: or sqlite:PATH (default ${DEFAULT_STORE})` },
-    sync: {
-      value: "MODE",
-      what: "full: acknowledged is on disk (default); normal: faster, a power cut may take the newest events",
-      choices: ["full", "normal"],
-    },
-    keep: { value: "SECONDS", what: "calls are kept so long after their end (default 86400)", number: {} },
-    drain: { value: "SECONDS", what: "running calls may take so long at the end (default 10)", number: {} },
-    origin: { value: "ORIGIN", what: "pages of this origin may call, or * (default: its own)", multiple: true },
-    name: { value: "NAME", what: "it answers to this name besides those of this machine", multiple: true },
-    "api-keys": { value: "FILE", what: 'callers show a key of this JSON file: {"key": "name", ...}' },
-    jwks: { value: "URL", what: "callers show a JWT that is signed by one of these keys" },
-    issuer: { value: "NAME", what: "of the JWT" },
-    audience: { value: "NAME", what: "of the JWT" },
-    limit: { value: "NAME=VALUE", what: "such as bodyBytes=1M; may be given more than once", multiple: true },
-    log: { value: "WHICH", what: "calls that get a line: all, recorded (default), defects, none", choices: LOGS },
-    "log-format": {
-      value: "FORMAT",
-      what: "text or json (default: text on a terminal)",
-      choices: ["text", "json"],
-    },
-    ...PART_OPTIONS,
     json: { what: "say the addresses as a line of JSON" },
+    ...grouped("HTTP", {
+      port: { value: "PORT", what: `without TLS (default ${PORT}; 0 takes a free one)`, number: port },
+      "tls-port": { value: "PORT", what: `with TLS: HTTP/1.1, 2 and 3 (default ${TLS_PORT})`, number: port },
+      "no-tls": { what: "no listener with TLS" },
+      cert: { value: "FILE", what: "certificate as PEM (default: one for development is made)" },
+      key: { value: "FILE", what: "its key as PEM" },
+      host: { value: "ADDRESS", what: "to listen on (default 127.0.0.1; 0.0.0.0 for all)" },
+      name: { value: "NAME", what: "it answers to this name besides those of this machine", multiple: true },
+      origin: { value: "ORIGIN", what: "pages of this origin may call, or * (default: its own)", multiple: true },
+    }),
+    ...grouped("what is kept", {
+      store: { value: "STORE", what: `memory: or sqlite:PATH (default ${DEFAULT_STORE})` },
+      sync: {
+        value: "MODE",
+        what: "full: acknowledged is on disk (default); normal: faster, a power cut may take the newest events",
+        choices: ["full", "normal"],
+      },
+      keep: { value: "SECONDS", what: "calls are kept so long after their end (default 86400)", number: {} },
+      drain: { value: "SECONDS", what: "running calls may take so long at the end (default 10)", number: {} },
+    }),
+    ...grouped("callers", {
+      "api-keys": { value: "FILE", what: 'callers show a key of this JSON file: {"key": "name", ...}' },
+      jwks: { value: "URL", what: "callers show a JWT that is signed by one of these keys" },
+      issuer: { value: "NAME", what: "of the JWT" },
+      audience: { value: "NAME", what: "of the JWT" },
+    }),
+    ...grouped("limits and log", {
+      limit: { value: "NAME=VALUE", what: "such as bodyBytes=1M; may be given more than once", multiple: true },
+      log: { value: "WHICH", what: "calls that get a line: all, recorded (default), defects, none", choices: LOGS },
+      "log-format": {
+        value: "FORMAT",
+        what: "text or json (default: text on a terminal)",
+        choices: ["text", "json"],
+      },
+    }),
+    ...PART_OPTIONS,
   },
   examples: [
     "backtalk serve examples/studio/service.ts",
@@ -105,10 +113,10 @@ export async function run({ args, screen, interrupt }: CommandContext): Promise<
   }
   for (const line of running.moved) screen.note(line);
   if (!isLoopback(hostname) && !authenticate) {
-    screen.note("Whoever reaches this machine may call: --api-keys or --jwks asks who they are.");
+    screen.explain(["Whoever reaches this machine may call: --api-keys or --jwks asks who they are."]);
   }
   for (const { url, missing } of running.listeners) {
-    if (missing.length > 0) screen.note(`${url} does not speak ${missing.join(", ")} on this machine`);
+    if (missing.length > 0) screen.explain([`${url} does not speak ${missing.join(", ")} on this machine`]);
   }
   if (args.has("json")) {
     await screen.print(
@@ -124,7 +132,7 @@ export async function run({ args, screen, interrupt }: CommandContext): Promise<
     await screen.printAll([...banner(about, screen.style), ...tries(running, services, args, screen.style)]);
   }
   await aborted(interrupt);
-  screen.note("Stopping: running calls may finish, readers are told to come back. Once more ends it at once.");
+  screen.explain(["Stopping: running calls may finish, readers are told to come back. Once more ends it at once."]);
   await running.stop();
   return OK;
 }
@@ -139,7 +147,7 @@ function tries({ listeners }: Running, services: readonly AnyService[], args: Ar
   return [
     "",
     ...(methods.length === 0 ? [] : commandLines(call, style.width, "")),
-    ...(hasPage(args) ? [`In a browser, to try every method: ${url}/docs`] : []),
+    ...(hasPage(args) ? wrap(`In a browser, to try every method: ${url}/docs`, style.width) : []),
   ];
 }
 

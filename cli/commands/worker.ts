@@ -55,7 +55,7 @@ export async function run({ args, screen, interrupt }: CommandContext): Promise<
   if (args.has("json")) await screen.print(JSON.stringify({ broker: shown, methods }));
   else await screen.print(`Working for ${shown}: ${methods.join(", ")}`);
   await aborted(interrupt);
-  screen.note("Stopping: running jobs may finish. Once more ends it at once.");
+  screen.explain(["Stopping: running jobs may finish. Once more ends it at once."]);
   await worker.stop();
   return OK;
 }

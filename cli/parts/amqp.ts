@@ -24,6 +24,7 @@ export const BROKER_OPTIONS: Readonly<Record<string, Option>> = {
 };
 
 export const amqp: PartSpec = {
+  group: "RabbitMQ",
   options: {
     ...BROKER_OPTIONS,
     "amqp-topics": { value: "NAMES", what: "topics joined with the broker's exchange, separated by commas, or *" },

@@ -11,6 +11,7 @@ import { readPins, serviceNames } from "../pins.ts";
 import type { PartSpec } from "./index.ts";
 
 export const describe: PartSpec = {
+  group: "HTTP",
   options: { "no-docs": { what: "no page at /docs" } },
   of({ args, file, screen }) {
     return {
@@ -19,7 +20,8 @@ export const describe: PartSpec = {
         const pins = readPins(file, names);
         // Refused here, before anything listens: a server whose callers know other numbers does harm.
         const behind = pins.size === 0 ? 0 : describeProto(contract, pins).unpinned.length;
-        if (behind > 0) screen.note(`${behind} new in the contract and not pinned: backtalk contract ${file} --write`);
+        if (behind > 0)
+          screen.explain([`${behind} new in the contract and not pinned: backtalk contract ${file} --write`]);
         const page = hasPage(args) ? pageFiles() : undefined;
         const options = {
           title: [...names].join(", "),

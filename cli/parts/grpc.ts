@@ -14,6 +14,7 @@ const TLS_PORT = 4451;
 const PORTS = ["grpc-port", "grpc-tls-port"];
 
 export const grpc: PartSpec = {
+  group: "other transports",
   options: {
     "grpc-port": portOption("of gRPC", PORT),
     "grpc-tls-port": portOption("of gRPC with TLS", TLS_PORT),
@@ -40,14 +41,14 @@ function part({ args, file, hostname, certificate, screen }: PartContext): Part 
   let grpcUrl: string | undefined;
   return {
     mounts: (core) => [rpcMount(handlersOf(core), { limits: core.limits, grpcUrl: () => grpcUrl, onDefect: defect })],
-    async start(core, { listeners }) {
+    async start(core, { listeners, access }) {
       const open: GrpcListener[] = [];
       const handlers = handlersOf(core);
       const { limits, timing, metrics } = core;
       const onConnection = (by: 1 | -1) => metrics.add("backtalk_connections", 'transport="grpc"', by);
       const listen = (name: string, otherwise: number, tls?: PartContext["certificate"]) =>
         openAt(portOf(args, name, otherwise, PORTS), screen, (port) =>
-          grpcListener({ hostname, port, tls, handlers, limits, timing, onConnection, onDefect: defect }),
+          grpcListener({ hostname, port, tls, handlers, limits, access, timing, onConnection, onDefect: defect }),
         );
       try {
         open.push(await listen("grpc-port", PORT));

@@ -3,7 +3,7 @@
 import type { Store } from "../../src/log/index.ts";
 import type { Certificate } from "../../src/net/certificate.ts";
 import type { Part } from "../../src/part.ts";
-import type { Args, Option } from "../args.ts";
+import { type Args, grouped, type Option } from "../args.ts";
 import type { Screen } from "../screen.ts";
 import { amqp } from "./amqp.ts";
 import { describe } from "./describe.ts";
@@ -28,6 +28,8 @@ export interface PartContext {
 }
 
 export interface PartSpec {
+  /** The heading of its options in the help. */
+  readonly group: string;
   readonly options: Readonly<Record<string, Option>>;
   /** Nothing when the options do not ask for it. @throws UsageError */
   of(context: PartContext): Part | undefined;
@@ -35,7 +37,10 @@ export interface PartSpec {
 
 const SPECS: readonly PartSpec[] = [describe, grpc, sockets, streams, udp, uploadsSpec, amqp, webhooks];
 
-export const PART_OPTIONS: Readonly<Record<string, Option>> = Object.assign({}, ...SPECS.map(({ options }) => options));
+export const PART_OPTIONS: Readonly<Record<string, Option>> = Object.assign(
+  {},
+  ...SPECS.map(({ group, options }) => grouped(group, options)),
+);
 
 export function partsOf(context: PartContext): Part[] {
   return SPECS.flatMap((spec) => spec.of(context) ?? []);

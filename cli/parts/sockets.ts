@@ -9,6 +9,7 @@ import { openAt, portOf, portOption } from "./ports.ts";
 const PORTS = ["tcp-port", "tcp-tls-port"];
 
 export const sockets: PartSpec = {
+  group: "other transports",
   options: {
     "tcp-port": portOption("of TCP", TCP_PORT),
     "tcp-tls-port": portOption("of TCP with TLS", TLS_PORT),

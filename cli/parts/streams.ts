@@ -4,6 +4,7 @@ import { UsageError } from "../exit.ts";
 import type { PartSpec } from "./index.ts";
 
 export const streams: PartSpec = {
+  group: "streams and uploads",
   options: {
     "streams-create": { what: "clients may make streams of their own, by the Durable Streams protocol" },
     "streams-path": { value: "PATH", what: "where Durable Streams are (default /streams)" },

@@ -7,6 +7,7 @@ import type { PartContext, PartSpec } from "./index.ts";
 import { openAt, portOf, portOption } from "./ports.ts";
 
 export const udp: PartSpec = {
+  group: "other transports",
   options: {
     "udp-port": portOption("of UDP, for unary calls", UDP_PORT),
     "no-udp": { what: "no UDP" },
@@ -23,7 +24,7 @@ export const udp: PartSpec = {
     const credentials = args.has("udp-credentials");
     return {
       async start(core) {
-        if (credentials) screen.note("--udp-credentials: tokens and keys over UDP can be read by all on the way.");
+        if (credentials) screen.explain(["--udp-credentials: tokens and keys over UDP can be read by all on the way."]);
         const listener = await openAt(wanted, screen, (port) => udpListener(core, { hostname, port, credentials }));
         return { addresses: [{ via: "udp", url: listener.url }], stop: () => listener.stop() };
       },

@@ -6,6 +6,7 @@ import { DEFAULT_STORE } from "../store.ts";
 import type { PartSpec } from "./index.ts";
 
 export const uploadsSpec: PartSpec = {
+  group: "streams and uploads",
   options: {
     uploads: { value: "DIR", what: "uploads are kept here (default: uploads, beside the store)" },
     "no-uploads": { what: "methods take no uploads" },

@@ -8,6 +8,7 @@ import { UsageError } from "../exit.ts";
 import type { PartSpec } from "./index.ts";
 
 export const webhooks: PartSpec = {
+  group: "webhooks",
   options: {
     webhooks: { value: "FILE", what: "JSON that says who is told of the ends of calls and the events of topics" },
     "webhooks-allow": {
