@@ -1,6 +1,19 @@
 /** Two runs of an experiment beside each other, as lines. */
 import type { Change, Comparison } from "../lab/report/compare.ts";
+import { headOf } from "../lab/report/text.ts";
 import { type Style, table, wrap } from "./table.ts";
+
+/** Of conditions, as a reader calls them. */
+const NAMES: Readonly<Record<string, string>> = {
+  over: "run over",
+  rttMs: "round trip, ms",
+  jitterMs: "jitter, ms",
+  rateBps: "rate, bit/s",
+  queueBytes: "queue, bytes",
+  reorder: "reordered",
+  duplicate: "duplicated",
+  drops: "dropped",
+};
 
 export function comparisonLines(compared: Comparison, a: string, b: string, style: Style): string[] {
   const { experiment, differences, verdicts, changes, unchanged } = compared;
@@ -13,9 +26,12 @@ export function comparisonLines(compared: Comparison, a: string, b: string, styl
           "",
           ...table(
             ["NOT THE SAME", "A", "B"],
-            differences.map((each) => [each.what, each.a, each.b]),
+            differences.map((each) => [NAMES[each.what] ?? each.what, each.a, each.b]),
             style,
           ),
+          ...(differences.some(({ what }) => what === "over")
+            ? ["", ...wrap("One of them was over loopback: its times are not those of a link.", style.width)]
+            : []),
         ],
     verdicts.length === 0
       ? ["", "The verdicts are the same."]
@@ -33,7 +49,13 @@ export function comparisonLines(compared: Comparison, a: string, b: string, styl
           "",
           ...table(
             ["LINE", "COLUMN", "A", "B", "CHANGE"],
-            changes.map((each) => [each.line, each.column, each.a, each.b, partText(each)]),
+            changes.map((each) => [
+              each.line,
+              headOf({ title: each.column, unit: each.unit }),
+              each.a,
+              each.b,
+              partText(each),
+            ]),
             style,
           ),
         ],

@@ -42,7 +42,7 @@ function terminal(width: number, args: string): { readonly screen: () => string;
 }
 
 async function seen(screen: () => string, what: RegExp): Promise<string> {
-  for (const until = Date.now() + 15_000; Date.now() < until; await Bun.sleep(30)) {
+  for (const until = Date.now() + 40_000; Date.now() < until; await Bun.sleep(30)) {
     const text = screen();
     if (what.test(text)) return text;
   }

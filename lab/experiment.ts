@@ -103,11 +103,18 @@ export interface Finding {
 /** `expected` where it is less than with packets. */
 export type Counted = Pick<Finding, "expected" | "verdict" | "why">;
 
+export interface Axis {
+  readonly title: string;
+  readonly unit?: string;
+  /** Each tenfold takes as much room; of `lines`, `steps` and `dots` in time. What is not above zero is not drawn. */
+  readonly isLogarithmic?: boolean;
+}
+
 export interface Plot {
   readonly title: string;
   readonly kind: "bars" | "dots" | "lines" | "steps";
-  readonly x: { readonly title: string; readonly unit?: string };
-  readonly y: { readonly title: string; readonly unit?: string };
+  readonly x: Axis;
+  readonly y: Axis;
   /** Of `bars` and `dots`: each series is a category with its samples, `points[i] = [i, value]` or `[category, value]`. */
   readonly series: readonly { readonly name: string; readonly points: readonly (readonly [number, number])[] }[];
 }

@@ -11,7 +11,7 @@ import { documentOf } from "../../lab/report/document.ts";
 import { junitOf, junitOfError } from "../../lab/report/junit.ts";
 import { layout } from "../../lab/report/layout.ts";
 import { captureNames, prepareOut, writeOut } from "../../lab/report/out.ts";
-import { headline, textTable } from "../../lab/report/text.ts";
+import { type Explained, explained, headline, textTable } from "../../lab/report/text.ts";
 import { countedOf, isGood, type Run, runExperiment } from "../../lab/run.ts";
 import { parseBytes, parseDuration, parseLoss, parsePart, parseRate } from "../../lab/units.ts";
 import { availability } from "../../lab/wire/availability.ts";
@@ -168,11 +168,11 @@ function asUsage<T>(act: () => T): T {
 
 function linesOf(run: Run, args: Args, style: CommandContext["screen"]["style"]): string[] {
   const { findings, notes = [], captures = [] } = run.findings;
-  const explained = args.has("explain") ? findings.filter(({ explain }) => explain !== undefined) : [];
+  const told = args.has("explain") ? explained(findings).filter(({ explain }) => explain !== undefined) : [];
   return [
     ...wrap(style.bold(headline(run)), style.width),
     ...layout(textTable(run), style),
-    ...explained.flatMap((each) => ["", ...paragraph(each, style)]),
+    ...told.flatMap((each) => ["", ...paragraph(each, style)]),
     ...(notes.length === 0 ? [] : [""]),
     ...notes.flatMap((note) => wrap(note, style.width)),
     ...(args.has("ladder")
@@ -181,10 +181,10 @@ function linesOf(run: Run, args: Args, style: CommandContext["screen"]["style"])
   ];
 }
 
-function paragraph(finding: Run["findings"]["findings"][number], style: CommandContext["screen"]["style"]): string[] {
-  const { name, source, explain } = finding;
+function paragraph({ names, source, explain }: Explained, style: CommandContext["screen"]["style"]): string[] {
   return [
-    style.bold(name) + (source === undefined ? "" : style.dim(`  ${source}`)),
+    ...wrap(names.join(" · "), style.width).map(style.bold),
+    ...(source === undefined ? [] : wrap(source, style.width).map(style.dim)),
     ...wrap(explain!, Math.min(style.width, 100)),
   ];
 }

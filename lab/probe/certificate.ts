@@ -22,6 +22,7 @@ export function certificatesOf(setting: Setting, tls: TLSSocket): Certificates {
   const [leaf] = chain;
   const fault = leaf ? faultsOf(ownFaults(setting, leaf), issuerFault(tls)) : "none was sent";
   if (leaf && fault === undefined) setting.trusted.add(leaf.fingerprint256);
+  if (fault !== undefined) setting.hasDistrusted = true;
   return { chain, fault };
 }
 

@@ -14,6 +14,8 @@ import { ms, type Setting } from "./setting.ts";
 const NAME = "0rtt-tcp";
 /** How long the client's Finished is held back to see whether the answer comes before it, in milliseconds. */
 const MOST_HOLD_MS = 1_000;
+/** How much of an answer is read in case a ticket comes with it. */
+const MOST_AFTER_BYTES = 256 * 1024;
 
 export async function earlyData(setting: Setting): Promise<Finding> {
   let openssl: OpenSsl;
@@ -124,9 +126,12 @@ async function visit(setting: Setting, context: TlsContext, session: Uint8Array 
     try {
       while (!readAll() || !(text.includes("\r\n") || text.length > 1_024)) end.feed(await bytes.next());
       firstByteAt ??= performance.now();
-      // Tickets may come after the answer; a server that closes has sent them.
-      while (session === undefined && (end.session()?.maxEarlyData ?? 0) === 0) {
-        end.feed(await bytes.next(Math.min(deadline, performance.now() + 200)));
+      // Tickets may come with the answer; a server that closes has sent them.
+      let more = session === undefined ? MOST_AFTER_BYTES : 0;
+      while (more > 0 && (end.session()?.maxEarlyData ?? 0) === 0) {
+        const piece = await bytes.next(Math.min(deadline, performance.now() + 200));
+        more -= piece.length;
+        end.feed(piece);
         readAll();
       }
     } catch (thrown) {

@@ -34,8 +34,6 @@ export const MOST_BYTES = 1024 * 1024;
 const MOST_HEAD_BYTES = 64 * 1024;
 /** Informational answers before the one that counts (RFC 9110 §15.2). */
 const MOST_INTERIM = 16;
-/** How long the end of a body is waited for after its head, in milliseconds: some have none. */
-export const BODY_MS = 1_000;
 /** A stream that has no end by its nature. */
 export const EVENT_STREAM = /^text\/event-stream\b/i;
 
@@ -174,13 +172,14 @@ export class Http1 {
     if (status === 204 || status === 304) return { ...NOTHING, isFramed: true };
     if (EVENT_STREAM.test(field({ fields: answer }, "content-type") ?? "")) return { ...NOTHING, isCut: true };
     const { line, pipe } = this;
-    const until = Math.min(line.deadline - 50, performance.now() + BODY_MS);
+    const until = Math.min(line.deadline - 50, performance.now() + line.setting.bodyMs);
     pipe.deadline = until;
     const parts: Buffer[] = [];
     try {
       return await this.#framed(answer, parts);
     } catch (thrown) {
       if (reasonOf(thrown).code !== "timeout") throw thrown;
+      line.setting.hasEndlessBody();
       return { body: Buffer.concat([...parts, pipe.take(MOST_BYTES)]), isCut: true, isFramed: false };
     } finally {
       pipe.deadline = line.deadline;

@@ -1,7 +1,7 @@
 /** HTTP/2 (RFC 9113) on a line: TLS with ALPN `h2`, or by prior knowledge without TLS. */
 import { type ClientHttp2Session, connect, type IncomingHttpHeaders } from "node:http2";
 import type { Duplex } from "node:stream";
-import { BODY_MS, EVENT_STREAM, type Fields, MOST_BYTES, USER_AGENT } from "./http1.ts";
+import { EVENT_STREAM, type Fields, MOST_BYTES, USER_AGENT } from "./http1.ts";
 import { absentOf, Line, looksLike, phasesOf } from "./line.ts";
 import { Absent } from "./reason.ts";
 import { ms, type Setting } from "./setting.ts";
@@ -131,13 +131,18 @@ export class Http2 {
       request.close();
       done();
     };
+    const late = (): void => {
+      setting.hasEndlessBody();
+      cut();
+    };
     request.on("response", (headers) => {
       firstByteAt = performance.now();
       head = headers;
       // The end of a call is in its trailers, which are waited for.
-      if (method !== "GET") return;
-      if (EVENT_STREAM.test(String(headers["content-type"]))) cut();
-      else timer = setTimeout(cut, Math.min(BODY_MS, line.deadline - performance.now() - 50));
+      const type = String(headers["content-type"]);
+      if (type.startsWith("application/grpc")) return;
+      if (EVENT_STREAM.test(type)) cut();
+      else timer = setTimeout(late, Math.min(setting.bodyMs, line.deadline - performance.now() - 50));
     });
     request.on("trailers", (headers) => {
       trailers = plain(headers);

@@ -131,13 +131,20 @@ describe("TLS", () => {
     const { report, says } = await probed(`https://localhost:${port}`);
     expect(says("tls1.3")).toStartWith("malformed(no TLS: it answers HTTP/1.1 400");
     expect(report.reason?.code).toBe("malformed");
+    expect([says("h2c"), says("tcp")]).toEqual(["not_tried(the address is https://)", "yes"]);
   });
 });
 
 describe("certificates", () => {
   test("that nobody vouches for are a reason, and --insecure goes on", async () => {
-    const port = place.bun({ ...tls(), http2: true, http3: true, fetch: hi });
+    let asked = 0;
+    const fetch = () => {
+      asked++;
+      return hi();
+    };
+    const port = place.bun({ ...tls(), http2: true, http3: true, fetch });
     const { report, of, says } = await probed(`https://localhost:${port}`);
+    expect(asked).toBe(0);
     expect(says("certificate")).toStartWith("certificate(");
     expect(["h1", "h2", "h3"].map((name) => of(name as "h1").reason?.code)).toEqual(Array(3).fill("certificate"));
     expect(says("websocket")).toStartWith("not_tried(the certificate is not trusted");
@@ -245,6 +252,12 @@ describe("HTTP/3", () => {
     expect([says("tcp"), says("h1"), says("h2")]).toEqual(Array(3).fill("refused"));
     expect([says("h3"), says("quic-resumption"), says("0rtt-quic")]).toEqual(["yes", "yes", "yes"]);
     expect([report.spoke, report.reason]).toEqual([true, undefined]);
+  });
+
+  test("alone, with a certificate that is trusted, which is told", async () => {
+    const { of, says } = await probed(`https://localhost:${await h3Only()}`, { ca: good.cert });
+    expect([says("h3"), says("certificate"), says("hsts")]).toEqual(["yes", "yes", "not_offered"]);
+    expect(of("certificate").facts).toMatchObject({ key: "EC P-256", isTrusted: true });
   });
 
   test("with early data that the server does not take", async () => {

@@ -5,7 +5,7 @@ import { readQuic } from "../../src/wire/packet/quic.ts";
 import { alertName } from "../../src/wire/packet/tls-names.ts";
 import { quicTrustFault } from "./certificate.ts";
 import type { Phases } from "./finding.ts";
-import { BODY_MS, EVENT_STREAM, type Fields, USER_AGENT } from "./http1.ts";
+import { EVENT_STREAM, type Fields, USER_AGENT } from "./http1.ts";
 import { absentOf } from "./line.ts";
 import { type Datagram, QuicRelay } from "./quic-relay.ts";
 import { type QuicChoice, quicChoice } from "./quic-seen.ts";
@@ -112,6 +112,11 @@ async function exchange(
     ["user-agent", USER_AGENT],
     ["accept", "*/*"],
   ];
+  // As over TCP, nothing is asked of whom nobody vouches for.
+  if (setting.hasDistrusted && !setting.isInsecure) {
+    const fault = faultOf(setting, session, await opened);
+    if (fault !== undefined) throw new Absent("certificate", fault);
+  }
   // Before the handshake is confirmed: waiting for it would cost a round trip, and early data its name.
   const stream = await session.createBidirectionalStream({
     headers: {
@@ -131,8 +136,9 @@ async function exchange(
   const drained = { bytes: 0, isWhole: false };
   const draining = isStream ? undefined : drain(stream, drained);
   draining?.catch(() => {});
-  const bodyMs = Math.min(BODY_MS, deadline - performance.now() - 50);
+  const bodyMs = Math.min(setting.bodyMs, deadline - performance.now() - 50);
   await (isStream ? undefined : Promise.race([draining, later(Math.max(0, bodyMs))]));
+  if (!isStream && !drained.isWhole && drained.bytes <= MOST_BODY_BYTES) setting.hasEndlessBody();
   const endAt = performance.now();
   const info = await opened;
   const leaf = session.peerCertificate;
@@ -177,11 +183,16 @@ async function exchange(
     isEarlyAttempted: info.earlyDataAttempted,
     isEarlyAccepted: info.earlyDataAccepted,
     leaf,
-    trustFault: quicTrustFault(setting, leaf, info.validationErrorCode as unknown as string | undefined),
+    trustFault: faultOf(setting, session, info),
     ticket: needsTicket ? await Promise.race([got.promise, later(TICKET_MS)]) : undefined,
     choice: quicChoice(relay.datagrams),
     phases,
   };
+}
+
+/** The code is a name, whatever its type says. */
+function faultOf(setting: Setting, session: QuicSession, info: { readonly validationErrorCode?: unknown }) {
+  return quicTrustFault(setting, session.peerCertificate, info.validationErrorCode as string | undefined);
 }
 
 /** Where a round trip is shorter, the time of computing hides how many there were. */

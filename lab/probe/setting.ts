@@ -30,8 +30,12 @@ export class Setting {
   readonly signal: AbortSignal;
   /** Fingerprints of certificates that were trusted. */
   readonly trusted = new Set<string>();
+  /** One over TCP was not. */
+  hasDistrusted = false;
   /** How long the look-up of the name took; each request tells it as its first phase. */
   namelookupMs = 0;
+  /** How long the end of a body is waited for after its head, in milliseconds: some have none. */
+  bodyMs = 1_000;
   /** Where TCP goes. */
   address: Address;
   readonly startedAt = performance.now();
@@ -54,6 +58,11 @@ export class Setting {
     const end = this.startedAt + this.#overallMs;
     if (now > end - 50) throw new Absent("not_tried", `the ${this.#overallMs / 1000} s for all of it were over`);
     return Math.min(end, now + ms);
+  }
+
+  /** A body had no end in time: the next ones of this server are not waited for as long. */
+  hasEndlessBody(): void {
+    this.bodyMs = 200;
   }
 
   /** Gives what the promise gives, or fails at the deadline; the work must end by its own line then. @throws Absent */

@@ -18,7 +18,7 @@ describe("two runs", () => {
   test("differ where the median of one is outside the samples of the other", () => {
     expect(compare(runOf([9, 10, 11]), runOf([9.5, 10.5, 12])).changes).toEqual([]);
     expect(compare(runOf([9, 10, 11]), runOf([18, 20, 22])).changes).toEqual([
-      { line: "one", column: "time", a: "10.0 (9.00 to 11.0)", b: "20.0 (18.0 to 22.0)", part: 1 },
+      { line: "one", column: "time", unit: "ms", a: "10.0 (9.00 to 11.0)", b: "20.0 (18.0 to 22.0)", part: 1 },
     ]);
     // Single samples have no spread: a hundredth is none either.
     expect(compare(runOf([100]), runOf([100.4])).changes).toEqual([]);
@@ -67,12 +67,30 @@ describe("two runs", () => {
       "VERDICT OF  A   B               WHY",
       "one         ok  failed (worse)  the capture says so",
       "",
-      "LINE  COLUMN  A     B     CHANGE",
-      "one   time    10.0  15.0  +50%",
+      "LINE  COLUMN    A     B     CHANGE",
+      "one   time, ms  10.0  15.0  +50%",
       "",
       "0 values are the same, or within the spread of the samples.",
     ]);
   });
+});
+
+test("conditions that are not the same are named as a reader calls them", () => {
+  const drops = [{ host: "server", of: "data" as const, first: 3, last: 5 }];
+  const other = {
+    ...runOf([1]),
+    over: "loopback" as const,
+    conditions: { ...runOf([1]).conditions, rttMs: 20, drops },
+  };
+  const style = { width: 80, bold: (text: string) => text, dim: (text: string) => text };
+  expect(comparisonLines(compare(runOf([1]), other), "a", "b", style).slice(2, 8)).toEqual([
+    "NOT THE SAME    A        B",
+    "run over        network  loopback",
+    "round trip, ms  100      20",
+    "dropped         -        server data 3-5",
+    "",
+    "One of them was over loopback: its times are not those of a link.",
+  ]);
 });
 
 describe("a file of a run", () => {
@@ -93,6 +111,23 @@ describe("a file of a run", () => {
     ["null", () => write("b.json", "null"), "is no run"],
     ["another JSON", () => write("c.json", '{"schemaVersion":1}'), "is no run"],
     ["lines that are none", () => write("d.json", JSON.stringify({ ...runOf([1]), findings: [null] })), "is no run"],
+    [
+      "no conditions",
+      () => write("f.json", JSON.stringify({ ...runOf([1]), conditions: null })),
+      "it has no conditions",
+    ],
+    ["columns that are none", () => write("g.json", JSON.stringify({ ...runOf([1]), columns: [null] })), "its columns"],
+    [
+      "a value that is none",
+      () => write("h.json", JSON.stringify(runOf([1])).replace('"median":1', '"median":"x"')),
+      "findings[0].values.ms is neither numbers nor text",
+    ],
+    [
+      "a verdict that is none",
+      () => write("i.json", JSON.stringify(runOf([1])).replaceAll('"ok"', '"great"')),
+      "great",
+    ],
+    ["a folder without one", () => directory, "has no run.json"],
     [
       "a later version",
       () => write("e.json", JSON.stringify({ ...runOf([1]), schemaVersion: 2 })),

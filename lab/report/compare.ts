@@ -1,9 +1,10 @@
 /** What changed from one run to another: by line and column, with medians and spread, and the verdicts. */
-import { readFileSync, statSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { Verdict } from "../experiment.ts";
+import type { DropRule } from "../wire/drops.ts";
 import { type LineDocument, type Measured, type RunDocument, SCHEMA_VERSION } from "./document.ts";
-import { valueText } from "./text.ts";
+import { dropText, valueText } from "./text.ts";
 
 export interface Comparison {
   readonly experiment: string;
@@ -26,6 +27,7 @@ export interface Comparison {
 export interface Change {
   readonly line: string;
   readonly column: string;
+  readonly unit: RunDocument["columns"][number]["unit"];
   /** The median with its range, or the text. */
   readonly a: string;
   readonly b: string;
@@ -37,27 +39,61 @@ export interface Change {
 export function readRun(path: string): RunDocument {
   let text: string;
   try {
-    text = readFileSync(statSync(path).isDirectory() ? join(path, "run.json") : path, "utf8");
+    const isFolder = statSync(path).isDirectory();
+    if (isFolder && !existsSync(join(path, "run.json"))) throw new RangeError(`${path} has no run.json`);
+    text = readFileSync(isFolder ? join(path, "run.json") : path, "utf8");
   } catch (thrown) {
+    if (thrown instanceof RangeError) throw thrown;
     const { code, message } = thrown as NodeJS.ErrnoException;
     throw new RangeError(code === "ENOENT" ? `there is no run at ${path}` : `${path} cannot be read: ${message}`);
   }
-  let given: Partial<RunDocument> | null;
+  let given: unknown;
   try {
-    given = JSON.parse(text) as Partial<RunDocument> | null;
+    given = JSON.parse(text);
   } catch {
     throw new RangeError(`${path} is not JSON`);
   }
-  const isRun =
-    typeof given?.experiment === "string" &&
-    Array.isArray(given.columns) &&
-    Array.isArray(given.findings) &&
-    given.findings.every((line) => typeof line?.name === "string" && typeof line.values === "object" && line.values);
-  if (!isRun) throw new RangeError(`${path} is no run of backtalk lab`);
-  if (given?.schemaVersion !== SCHEMA_VERSION) {
-    throw new RangeError(`${path} has schemaVersion ${given?.schemaVersion}, and this reads ${SCHEMA_VERSION}`);
-  }
+  const wrong = wrongOf(given);
+  if (wrong !== undefined) throw new RangeError(`${path} is no run of backtalk lab: ${wrong}`);
   return given as RunDocument;
+}
+
+/** What of a document is not as a run has it, as far as it is read here. */
+function wrongOf(given: unknown): string | undefined {
+  if (!isObject(given)) return "it is no object";
+  const { schemaVersion, experiment, columns, findings } = given;
+  if (schemaVersion !== SCHEMA_VERSION)
+    return `it has schemaVersion ${schemaVersion}, and this reads ${SCHEMA_VERSION}`;
+  if (typeof experiment !== "string") return "it does not say of which experiment";
+  for (const part of ["conditions", "versions"]) if (!isObject(given[part])) return `it has no ${part}`;
+  if (!Array.isArray(columns) || !columns.every((each) => isObject(each) && areTexts(each, ["key", "title", "unit"]))) {
+    return "its columns are not as they should be";
+  }
+  if (!Array.isArray(findings)) return "it has no findings";
+  for (const [index, line] of findings.entries()) {
+    const isLine = isObject(line) && areTexts(line, ["name", "why"]) && isObject(line["values"]);
+    if (!isLine) return `findings[${index}] is no line`;
+    if (!VERDICTS.includes(line["verdict"] as Verdict)) return `findings[${index}] has the verdict ${line["verdict"]}`;
+    for (const [key, value] of Object.entries(line["values"] as object)) {
+      if (!isValue(value)) return `findings[${index}].values.${key} is neither numbers nor text`;
+    }
+  }
+  return undefined;
+}
+
+const VERDICTS: readonly Verdict[] = ["ok", "failed", "refused", "none"];
+
+function isObject(given: unknown): given is Readonly<Record<string, unknown>> {
+  return typeof given === "object" && given !== null && !Array.isArray(given);
+}
+
+function areTexts(given: Readonly<Record<string, unknown>>, keys: readonly string[]): boolean {
+  return keys.every((key) => typeof given[key] === "string");
+}
+
+function isValue(value: unknown): boolean {
+  if (value === null || typeof value === "string") return true;
+  return isObject(value) && ["median", "min", "max"].every((key) => typeof value[key] === "number");
 }
 
 /** @throws RangeError for runs of two experiments */
@@ -90,7 +126,14 @@ export function compare(a: RunDocument, b: RunDocument): Comparison {
         continue;
       }
       const part = isMeasured(from) && isMeasured(to) && from.median !== 0 ? to.median / from.median - 1 : null;
-      changes.push({ line, column: column.title, a: shown(from, column), b: shown(to, column), part });
+      changes.push({
+        line,
+        column: column.title,
+        unit: column.unit,
+        a: shown(from, column),
+        b: shown(to, column),
+        part,
+      });
     }
   }
   return {
@@ -133,7 +176,12 @@ function differencesOf(a: RunDocument, b: RunDocument): Comparison["differences"
     ...versions,
   });
   const [left, right] = [flat(a), flat(b)] as [Record<string, unknown>, Record<string, unknown>];
-  const text = (value: unknown) => (typeof value === "string" ? value : (JSON.stringify(value) ?? "-"));
+  const text = (value: unknown) => {
+    if (typeof value === "string") return value;
+    if (Array.isArray(value) && value.length === 0) return "null";
+    if (Array.isArray(value) && value.every(isObject)) return (value as readonly DropRule[]).map(dropText).join(", ");
+    return JSON.stringify(value) ?? "-";
+  };
   return [...new Set([...Object.keys(left), ...Object.keys(right)])]
     .map((what) => ({ what, a: text(left[what] ?? null), b: text(right[what] ?? null) }))
     .filter((each) => each.a !== each.b)

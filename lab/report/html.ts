@@ -13,7 +13,7 @@ import { escapeJson, escapeMarkup as safe } from "./escape.ts";
 import { pageLadder } from "./page/data.ts";
 import { plotFigure } from "./plots.ts";
 import { badge, findingsTable } from "./table.ts";
-import { conditionsText } from "./text.ts";
+import { conditionsText, dropText, explained } from "./text.ts";
 
 /** Packets that the page has of one capture, and of all of them; the files have the rest. */
 const MOST_PACKETS = 10_000;
@@ -96,11 +96,11 @@ function summary(verdicts: readonly Verdict[]): string {
 }
 
 function explanations({ findings: { findings } }: Run): string {
-  const told = findings.filter(({ explain, source }) => explain !== undefined || source !== undefined);
+  const told = explained(findings);
   if (told.length === 0) return "";
-  const articles = told.map(({ name, source, explain }) => {
+  const articles = told.map(({ names, source, explain }) => {
     const clause = source === undefined ? "" : ` <span class="source">${linked(source)}</span>`;
-    return `<article><h3>${safe(name)}${clause}</h3>${explain === undefined ? "" : `<p>${linked(explain)}</p>`}</article>`;
+    return `<article><h3>${safe(names.join(" · "))}${clause}</h3>${explain === undefined ? "" : `<p>${linked(explain)}</p>`}</article>`;
   });
   return `<section class="explain"><h2>Why it is so</h2>${articles.join("\n")}</section>`;
 }
@@ -183,7 +183,6 @@ export function againText({ experiment, variant, conditions, over }: Run): strin
   if (queueBytes !== undefined) given.push(`--queue ${queueBytes}`);
   if (reorder) given.push(`--reorder ${reorder}`);
   if (duplicate) given.push(`--duplicate ${duplicate}`);
-  for (const { host, of, first, last } of drops)
-    given.push(`--drop '${host} ${of} ${first}${last === first ? "" : `-${last}`}'`);
+  for (const drop of drops) given.push(`--drop '${dropText(drop)}'`);
   return ["backtalk lab", experiment, ...(variant === undefined ? [] : [`--variant ${variant}`]), ...given].join(" ");
 }

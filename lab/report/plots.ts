@@ -6,7 +6,7 @@
 import type { Plot } from "../experiment.ts";
 import { median } from "../units.ts";
 import { escapeMarkup } from "./escape.ts";
-import { type Scale, scale, tickText } from "./scale.ts";
+import { logScale, type Scale, scale, tickText } from "./scale.ts";
 
 /** Marks of one series; more are thinned, so that a report can be opened. */
 const MOST_MARKS = 600;
@@ -15,7 +15,6 @@ const MOST_ROWS = 200;
 export const COLOURS = 6;
 
 type Point = readonly [number, number];
-type Series = Plot["series"][number];
 
 interface Frame {
   readonly width: number;
@@ -33,7 +32,7 @@ export function plotFigure(plot: Plot, id: string): string {
   const isByCategory = plot.kind === "bars" || (plot.kind === "dots" && plot.x.unit === undefined);
   const drawn = (frame: Frame, name: string) =>
     svg(plot, frame, `${id}-${name}`, isByCategory ? categories(plot, frame) : points(plot, frame), name);
-  const legend = plot.series.length > 1 && !isByCategory ? legendOf(plot.series) : "";
+  const legend = plot.series.length > 1 && !isByCategory ? legendOf(plot) : "";
   return `<figure class="plot"><figcaption>${escapeMarkup(plot.title)}</figcaption>${legend}
 ${plot.series.some(({ points }) => points.length > 0) ? drawn(WIDE, "wide") + drawn(NARROW, "narrow") : '<p class="muted">There was nothing to show.</p>'}
 ${numbers(plot, isByCategory)}</figure>`;
@@ -86,15 +85,15 @@ function categories(plot: Plot, frame: Frame): string {
 
 function points(plot: Plot, frame: Frame): string {
   const { left, right, top, bottom } = frame;
-  const all = plot.series.flatMap((series) => series.points);
-  const x = scale(
-    all.map(([at]) => at),
-    [left, right],
-    frame.width > 500 ? 8 : 4,
-  );
-  const y = scale([...all.map(([, value]) => value), 0], [bottom, top], 5);
+  const hasPlace = ([at, value]: Point) => (!plot.x.isLogarithmic || at > 0) && (!plot.y.isLogarithmic || value > 0);
+  const all = plot.series.flatMap((series) => series.points.filter(hasPlace));
+  const [across, up] = [all.map(([at]) => at), all.map(([, value]) => value)];
+  const x = plot.x.isLogarithmic
+    ? logScale(across, [left, right])
+    : scale(across, [left, right], frame.width > 500 ? 8 : 4);
+  const y = plot.y.isLogarithmic ? logScale(up, [bottom, top]) : scale([...up, 0], [bottom, top], 5);
   const marks = plot.series.map((series, index) => {
-    const shown = thinned(series.points);
+    const shown = thinned(series.points.filter(hasPlace));
     const tip = ([at, value]: Point) =>
       `<title>${escapeMarkup(`${series.name}: ${tickText(round(value))}${unitOf(plot.y)} at ${tickText(round(at))}${unitOf(plot.x)}`)}</title>`;
     if (plot.kind === "dots") {
@@ -117,7 +116,7 @@ function points(plot: Plot, frame: Frame): string {
                 `<circle class="target" cx="${px(x.at(point[0]))}" cy="${px(y.at(point[1]))}" r="7">${tip(point)}</circle>`,
             )
             .join("");
-    return `<g class="series s${index % COLOURS}"><path class="line d${index % 3}" d="${path.join("")}"><title>${escapeMarkup(series.name)}</title></path>${targets}</g>`;
+    return `<g class="series s${index % COLOURS}"><path class="line ${dashOf(index)}" d="${path.join("")}"><title>${escapeMarkup(series.name)}</title></path>${targets}</g>`;
   });
   return axisY(plot, y, frame) + axisX(plot, x, frame) + marks.join("");
 }
@@ -157,8 +156,14 @@ function label(name: string, middle: number, { bottom }: Frame, slot: number): s
     .join("");
 }
 
-function legendOf(series: readonly Series[]): string {
-  const items = series.map(({ name }, index) => `<li class="s${index % COLOURS}">${escapeMarkup(name)}</li>`);
+/** Another one where the colours begin again. */
+const dashOf = (index: number) => `d${(index + Math.floor(index / COLOURS)) % 3}`;
+
+/** Each name with its mark: a stroke, or a dot. */
+function legendOf({ kind, series }: Plot): string {
+  const items = series.map(({ name }, index) => {
+    return `<li class="s${index % COLOURS}${kind === "dots" ? "" : ` stroke ${dashOf(index)}`}">${escapeMarkup(name)}</li>`;
+  });
   return `<ul class="legend">${items.join("")}</ul>`;
 }
 

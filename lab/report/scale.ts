@@ -22,6 +22,25 @@ export function scale(values: readonly number[], pixels: readonly [number, numbe
   return { ticks, at: (value) => pixels[0] + ((value - from) / (to - from)) * (pixels[1] - pixels[0]) };
 }
 
+/** Ticks are powers of ten, with 2 and 5 times them where these are few, and enclose all values above zero. */
+export function logScale(values: readonly number[], pixels: readonly [number, number]): Scale {
+  const logs = values.filter((value) => value > 0 && Number.isFinite(value)).map(Math.log10);
+  const [low, high] = logs.length === 0 ? [0, 1] : [Math.min(...logs), Math.max(...logs)];
+  const steps = high - low > 4 ? [1] : [1, 2, 5];
+  const all: number[] = [];
+  for (let power = Math.floor(low); power <= Math.ceil(high); power++) {
+    for (const step of steps) all.push(clean(step * 10 ** power));
+  }
+  const first = Math.max(
+    0,
+    all.findLastIndex((tick) => Math.log10(tick) <= low + 1e-9),
+  );
+  const end = all.findIndex((tick, index) => index > first && Math.log10(tick) >= high - 1e-9);
+  const ticks = all.slice(first, end < 0 ? undefined : end + 1);
+  const [from, to] = [Math.log10(ticks[0]!), Math.log10(ticks.at(-1)!)];
+  return { ticks, at: (value) => pixels[0] + ((Math.log10(value) - from) / (to - from)) * (pixels[1] - pixels[0]) };
+}
+
 function roundStep(raw: number): number {
   const power = 10 ** Math.floor(Math.log10(raw));
   const digits = raw / power;

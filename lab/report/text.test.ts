@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { widthOf } from "../../cli/table.ts";
 import { layout } from "./layout.ts";
-import { scale, tickText } from "./scale.ts";
+import { logScale, scale, tickText } from "./scale.ts";
 import { madeLine, madeRun } from "./testing.ts";
-import { conditionsText, headline, spreadText, textTable, valueText } from "./text.ts";
+import { conditionsText, explained, headline, spreadText, textTable, valueText } from "./text.ts";
 
 const style = (width: number) => ({ width, bold: (text: string) => text, dim: (text: string) => text });
 
@@ -46,16 +46,48 @@ describe("the table of a run", () => {
     ]);
   });
 
-  test("in a narrow one is a card for each, and no line is wider than any window", () => {
-    expect(layout(textTable(long), style(40)).slice(0, 3)).toEqual([
+  test("in narrower ones has what was expected below, too, and then the name above", () => {
+    expect(layout(textTable(long), style(56)).slice(0, 4)).toEqual([
+      "way                      first  again  bytes  verdict",
+      "TCP + TLS 1.2             4.02   3.01  5,210  ok",
+      "    expected: 4 / 3",
+      "    one handshake for TCP, two round trips for TLS",
+    ]);
+    expect(layout(textTable(long), style(42)).slice(0, 3)).toEqual([
+      "  first  again  bytes  expected  verdict",
       "TCP + TLS 1.2",
-      "first     4.02",
-      "again     3.01",
+      "   4.02   3.01  5,210  4 / 3     ok",
+    ]);
+  });
+
+  test("in the narrowest is a card for each, and no line is wider than any window", () => {
+    const words = { key: "said", title: "what the program said", unit: "text" as const };
+    const wordy = madeRun({
+      columns: [words],
+      findings: [madeLine({ values: { said: "nothing at all, for a while, and then a word" } })],
+    });
+    expect(layout(textTable(wordy), style(50)).slice(0, 4)).toEqual([
+      "one",
+      "what the program said  nothing at all, for a",
+      "                       while, and then a word",
+      "verdict                ok",
     ]);
     for (let width = 20; width <= 200; width++) {
       for (const line of layout(textTable(long), style(width)))
         expect([width, widthOf(line) <= width]).toEqual([width, true]);
     }
+  });
+
+  test("of many numbers tells them in running text where they do not fit", () => {
+    const columns = Array.from({ length: 7 }, (_, n) => ({ key: `${n}`, title: `layer ${n}`, unit: "count" as const }));
+    const values = { ...Object.fromEntries(columns.map(({ key }) => [key, 40])), 3: Number.NaN };
+    const [name, ...lines] = layout(textTable(madeRun({ columns, findings: [madeLine({ values })] })), style(60));
+    expect([name, ...lines.slice(0, 2)]).toEqual([
+      "one",
+      "layer 0 40, layer 1 40, layer 2 40, layer 4 40, layer 5 40,",
+      "layer 6 40",
+    ]);
+    expect(lines.slice(2)).toEqual(["verdict  ok", "why      the capture says so"]);
   });
 
   test("without lines is its header", () => {
@@ -105,10 +137,28 @@ test("an axis has round ticks that enclose all values", () => {
   expect(scale([], [0, 1], 5).ticks).toEqual([0, 0.2, 0.4, 0.6, 0.8, 1]);
   expect(scale([5, 5], [0, 1], 5).ticks.at(-1)).toBeGreaterThanOrEqual(5);
   expect(scale([-3, 7, Number.NaN], [0, 100], 5).at(7)).toBeLessThanOrEqual(100);
+  expect(logScale([70, 3_500], [0, 100]).ticks).toEqual([50, 100, 200, 500, 1_000, 2_000, 5_000]);
+  expect(logScale([0.2, 50, 0, -1], [0, 100]).at(10)).toBeCloseTo(100 * (Math.log10(50) / Math.log10(250)), 6);
+  expect(logScale([1e-3, 1e3], [0, 1]).ticks).toEqual([1e-3, 1e-2, 0.1, 1, 10, 100, 1_000]);
+  for (const values of [[], [5], [10], [0.03, 0.03]]) {
+    const { ticks, at } = logScale(values, [0, 100]);
+    expect(ticks.length).toBeGreaterThan(1);
+    for (const value of values) expect(at(value)).toBeWithin(-1e-9, 100 + 1e-9);
+  }
   expect([tickText(0.25), tickText(1_500), tickText(25_000), tickText(2.5e6)]).toEqual([
     "0.25",
     "1,500",
     "25k",
     "2.5M",
+  ]);
+});
+
+test("what is said of several lines is said once", () => {
+  const [a, b, c] = ["a", "b", "c"].map((name) =>
+    madeLine({ name, source: "RFC 1", explain: name === "b" ? "B" : "A" }),
+  );
+  expect(explained([a!, b!, c!, madeLine()])).toEqual([
+    { names: ["a", "c"], source: "RFC 1", explain: "A" },
+    { names: ["b"], source: "RFC 1", explain: "B" },
   ]);
 });

@@ -2,6 +2,7 @@
 import type { Column, Finding } from "../experiment.ts";
 import type { Run } from "../run.ts";
 import { median } from "../units.ts";
+import type { DropRule } from "../wire/drops.ts";
 
 export interface TextTable {
   readonly header: readonly string[];
@@ -26,7 +27,7 @@ export function textTable({ findings: { columns, findings } }: Run): TextTable {
 }
 
 /** `per message, ms`: what a number counts is said where its title does not. */
-function headOf({ title, unit }: Column): string {
+export function headOf({ title, unit }: Pick<Column, "title" | "unit">): string {
   const name = { rt: "", ms: "ms", bytes: "", count: "", text: "", percent: "", rate: "bit/s" }[unit];
   return name === "" || title.split(/[ ,]/).includes(name) ? title : `${title}, ${name}`;
 }
@@ -50,7 +51,7 @@ export function headline({ title, variant, conditions, findings: { check }, over
 /** All conditions by name, for the report; what is not there is left out, but for the loss. */
 export function conditionsText({ conditions, over }: Run): readonly (readonly [string, string])[] {
   const { rttMs, loss, jitterMs, rateBps, queueBytes, reorder, duplicate, seed, runs, congestion, drops } = conditions;
-  const ruled = drops.map(({ host, of, first, last }) => `${host} ${of} ${first}${last === first ? "" : `-${last}`}`);
+  const ruled = drops.map(dropText);
   const link: (readonly [string, string])[] = [
     ["round trip", `${rttMs} ms`],
     ["loss", loss ? `${lossText(loss)} each way` : "none"],
@@ -63,6 +64,30 @@ export function conditionsText({ conditions, over }: Run): readonly (readonly [s
     ["congestion control", congestion],
   ];
   return [...(over === "loopback" ? [] : link), ["runs of each", String(runs)], ["seed", String(seed)]];
+}
+
+/** As `--drop` takes it. */
+export function dropText({ host, of, first, last }: DropRule): string {
+  return `${host} ${of} ${first}${last === first ? "" : `-${last}`}`;
+}
+
+export interface Explained {
+  /** Of the lines that it is of. */
+  readonly names: readonly string[];
+  readonly source: string | undefined;
+  readonly explain: string | undefined;
+}
+
+/** What is said of several lines is said once, where the first of them is. */
+export function explained(findings: readonly Finding[]): readonly Explained[] {
+  const all = Map.groupBy(
+    findings.filter(({ source, explain }) => source !== undefined || explain !== undefined),
+    ({ source, explain }) => JSON.stringify([source, explain]),
+  );
+  return [...all.values()].map((lines) => {
+    const { source, explain } = lines[0]!;
+    return { names: lines.map(({ name }) => name), source, explain };
+  });
 }
 
 export function cell({ values }: Finding, { key, unit }: Column): string {

@@ -34,9 +34,13 @@ describe.skipIf(!found.isAvailable)("a network of namespaces", () => {
   const host = (name: string) => net.hosts[name]!;
 
   test("has the delay that was asked for", async () => {
+    await net.capture();
     const check = await checkLink(host("client"), host("server"));
     expect([check.answered, check.sent]).toEqual([50, 50]);
-    expect(check.rttMs).toBeWithin(40, 44);
+    expect(check.rttMs).toBeGreaterThanOrEqual(40);
+    // By the wire's own clock, and the quickest: a busy machine adds to the others.
+    const ways = (await net.capture()).map(({ at, leftAt }) => (leftAt! - at) / 1e6);
+    expect(Math.min(...ways)).toBeWithin(20, 21);
   });
 
   test("carries TCP, and captures it as it was sent", async () => {
@@ -132,9 +136,9 @@ function isAlive(pid: number): boolean {
 }
 
 async function until(condition: () => boolean): Promise<void> {
-  const end = performance.now() + 10_000;
+  const end = performance.now() + 30_000;
   while (!condition()) {
-    if (performance.now() > end) throw new Error("it did not come to pass in ten seconds");
+    if (performance.now() > end) throw new Error("it did not come to pass in thirty seconds");
     await Bun.sleep(20);
   }
 }

@@ -89,7 +89,12 @@ describe("verdicts", () => {
   test("a kernel that admits as many as the capture shows is right, another one is not", () => {
     expect(verdict({})).toBe("ok");
     expect(verdict({ samples: [{ ...sample, queued: 1 }] })).toBe("failed");
-    expect(verdict({ seen: [...whole(0, 1), ...whole(50, 2), ...whole(100, 3)] })).toBe("failed");
+    expect(verdict({ seen: [...whole(0, 1), ...whole(50, 2), ...whole(400, 3)] })).toBe("failed");
+    expect(
+      verdict({ samples: [{ ...sample, queued: 3 }], seen: [...whole(0, 1), ...whole(50, 2), ...whole(100, 3)] }),
+    ).toBe("failed");
+    // Close to the end of another handshake it may be the machine.
+    expect(verdict({ seen: [...whole(0, 1), ...whole(50, 2), ...whole(100, 3)] })).toBe("refused");
     // Too few came through to fill it.
     const lost = [...whole(0, 1), segment(50, 2, SYN, 0, true), segment(60, 3, SYN, 0, true)];
     expect(verdict({ seen: lost, samples: [{ ...sample, queued: 1 }] })).toBe("refused");

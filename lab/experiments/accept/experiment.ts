@@ -134,7 +134,7 @@ async function crowd(net: Network, { backlog, count, waitMs, acceptEveryMs, ever
 }
 
 export function admission(name: string, backlog: number, tried: Tried): Finding {
-  const { answered, refused, wrong, lost } = synsOf(tried.seen, backlog);
+  const { answered, refused, wrong, clearlyWrong, lost } = synsOf(tried.seen, backlog);
   const { queued = 0, limit = 0, overflows = 0 } = tried.samples.at(-1) ?? {};
   const fits = queued === backlog + 1;
   const queue = `the kernel says ${queued} in a queue of ${limit}`;
@@ -146,7 +146,11 @@ export function admission(name: string, backlog: number, tried: Tried): Finding 
     // Each SYN by itself: what the wire has lost does not make it wrong. But too few may have come through to fill it.
     ...judged(
       wrong === 0 && fits,
-      wrong > 0 ? undefined : lostText(lost),
+      clearlyWrong > 0 || (!fits && lost === 0)
+        ? undefined
+        : wrong > 0
+          ? busy("packets came too close to each other")
+          : lostText(lost),
       wrong > 0
         ? `${times(wrong, "SYN")} met another fate than the queue says; ${queue}`
         : `${answered.size} ${answered.size === 1 ? "SYN was" : "SYNs were"} answered, ${refused.size} silently dropped at a full queue; ${queue}`,
@@ -192,7 +196,7 @@ function retries({ conditions }: Lab, tried: Tried, capture: string): Finding {
     expected: `after ${seconds(expected)} s`,
     ...judged(
       lines.length > 0 && lines.every(isRight),
-      isLate ? busy("timers were late") : undefined,
+      lines.length === 0 ? busy("no SYN was dropped") : isLate ? busy("timers were late") : undefined,
       `a dropped SYN was sent again after ${seconds(lines.find((line) => !isRight(line)) ?? lines[0] ?? [])} s`,
     ),
     source: "RFC 6298 §2, §5; Linux tcp_syn_linear_timeouts",

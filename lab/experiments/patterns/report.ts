@@ -181,23 +181,25 @@ function plotsOf(flows: readonly FlowRun[], ways: readonly Way[]): Plot[] {
     shown.map((way) => ({
       name: way.name,
       points: flows.flatMap(({ way: own, told }) =>
-        own === way && told ? [[round(Math.log10(told.rate.perSecond), 3), value(told)] as const] : [],
+        own === way && told ? [[told.rate.perSecond, value(told)] as const] : [],
       ),
     }));
-  const x = { title: "events a second, as a power of ten (-1 is 0.1, 0 is 1, 1 is 10)", unit: "log10" };
+  // A line that is ten times as high as the others would hide what is between them.
+  const isLogarithmic = true;
+  const x = { title: "events", unit: "1/s", isLogarithmic };
   return [
     {
       title: "bytes for each event",
       kind: "lines",
       x,
-      y: { title: "bytes", unit: "B" },
+      y: { title: "bytes", unit: "B", isLogarithmic },
       series: series(ways, perEvent),
     },
     {
       title: "from the event to the client (request/response waits for the end of the job, and is left out)",
       kind: "lines",
       x,
-      y: { title: "median", unit: "ms" },
+      y: { title: "median", unit: "ms", isLogarithmic },
       series: series(
         ways.filter(({ theory }) => theory !== "wait"),
         ({ received }) => median(received),

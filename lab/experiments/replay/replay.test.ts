@@ -51,3 +51,37 @@ test("a server's word that the capture does not bear out is a failure", () => {
     conclude(each, 1, { ...tried, handled: [handled, handled], stories: [flight(true), flight(false)] }).verdict,
   ).toBe("failed");
 });
+
+test("425 answers what came as early data; a flight that the server did not take as such has nothing to answer", () => {
+  const each = CASES.find(({ name }) => name === "Fast Open, POST, 425 Too Early")!;
+  const early = { at: 0, isClient: true, what: { kind: "data" as const, bytes: 9, isEarly: true, stream: 0 } };
+  const flight = (isAccepted: boolean) => {
+    const extensions = new Set(isAccepted ? [42] : []);
+    const message = { kind: "EncryptedExtensions" as const, bytes: 9, extensions };
+    const answer = { at: 1, isClient: false, what: { kind: "handshake" as const, message } };
+    return { isQuic: false, client: "10.0.0.1:1", packets: [], events: [early, answer] };
+  };
+  const handled = { method: "POST", path: "/", isEarly: false };
+  const tried = {
+    handled: [handled],
+    status: 200,
+    seen: [],
+    keyLog: [],
+    stories: [true, true, true, false].map(flight),
+  };
+  expect(conclude(each, 3, tried)).toMatchObject({
+    verdict: "ok",
+    values: { sent: 4, accepted: 3, ran: 1 },
+    why: expect.stringContaining(
+      "4 flights in the capture, 3 accepted as 0-RTT; 425 to these; the others were not taken",
+    ),
+    counted: { verdict: "ok", why: "sent again 3 times, the handler ran once, 0 of them on early data" },
+  });
+  // It ran on early data after all, or once more than the client asked for.
+  const ran = [{ ...handled, isEarly: true }];
+  expect(conclude(each, 3, { ...tried, handled: ran }).verdict).toBe("failed");
+  expect(conclude(each, 3, { ...tried, handled: [handled, handled] })).toMatchObject({
+    verdict: "failed",
+    counted: { verdict: "failed" },
+  });
+});

@@ -38,6 +38,8 @@ export const window: Experiment = {
         progress(way.name);
         await net.capture();
         const ms = await reader.call<number>("read", server.address, port, BYTES, way.afterMs);
+        // The end of its connection, too: it is no part of the next one's.
+        await Bun.sleep(50 + 2 * conditions.rttMs);
         const seen = await net.capture();
         const samples = await sender.call<Sample[]>("samples");
         captures.push({ name: way.name, hosts: [client, server], seen });

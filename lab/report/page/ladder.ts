@@ -130,14 +130,11 @@ export class LadderView {
       if (Math.max(to[index]!, from[index]!) > top - 30) visible.push(index);
     }
     const drawn = visible.length > MOST_ARROWS ? this.#thinned(visible) : visible;
-    // A label needs a line of its own on its side, a time one on the axis.
-    const labels = new Map<number, number>();
+    const labelled = this.#labelled(drawn);
     let timeAt = Number.NEGATIVE_INFINITY;
     for (const index of drawn) {
       const row = this.#rows[index]!;
       const y = from[index]! - top;
-      const hasLabel = y - (labels.get(row[2]) ?? Number.NEGATIVE_INFINITY) >= 14;
-      if (hasLabel) labels.set(row[2], y);
       const hasTime = this.#mode === "order" && y - timeAt >= 14;
       if (hasTime) timeAt = y;
       shapes.push(
@@ -146,13 +143,29 @@ export class LadderView {
           y,
           yEnd: to[index]! - top,
           columns,
-          label: hasLabel ? this.#ladder.texts[row[6]]! : undefined,
+          label: labelled.has(index) ? this.#ladder.texts[row[6]]! : undefined,
           time: hasTime ? timeText(row[0]) : undefined,
           isSelected: index === this.#selected,
         }),
       );
     }
     this.#svg.replaceChildren(...shapes);
+  }
+
+  /** A label needs a line of its own on its side. Where there is none for all, what was chosen, lost or sent again has it. */
+  #labelled(drawn: readonly number[]): ReadonlySet<number> {
+    const labelled = new Set<number>();
+    const taken = new Set<string>();
+    const lineOf = (index: number) => Math.floor(this.#positions.from[index]! / 7);
+    const rank = (index: number) => (index === this.#selected ? 0 : isLoss(this.#rows[index]!) ? 1 : 2);
+    for (const index of drawn.toSorted((a, b) => rank(a) - rank(b) || a - b)) {
+      const [line, host] = [lineOf(index), this.#rows[index]![2]];
+      // Lines of half the height: the one before and the one after have to be free, too.
+      if ([-1, 0, 1].some((by) => taken.has(`${host} ${line + by}`))) continue;
+      taken.add(`${host} ${line}`);
+      labelled.add(index);
+    }
+    return labelled;
   }
 
   #thinned(visible: readonly number[]): number[] {
@@ -239,7 +252,6 @@ export class LadderView {
   }
 
   #nextLoss(): void {
-    const isLoss = (row: Row) => row[8] !== "" || row[9].includes("retransmission");
     const after = this.#rows.findIndex((row, index) => index > this.#selected && isLoss(row));
     const index = after >= 0 ? after : this.#rows.findIndex(isLoss);
     if (index < 0) {
@@ -347,4 +359,9 @@ function hint(
   paragraph.className = "muted";
   paragraph.textContent = text;
   return paragraph;
+}
+
+/** It was lost, or sent again. */
+function isLoss(row: Row): boolean {
+  return row[8] !== "" || row[9].includes("retransmission");
 }
