@@ -50,7 +50,7 @@ export interface Limits {
   readonly uploadBytes: number;
   /** How long an upload that is not complete or not used is kept, in milliseconds. */
   readonly uploadMs: number;
-  /** Most uploads that are kept for one principal. */
+  /** Most uploads that are kept for one principal, and most of those whose call has ended that are remembered. */
   readonly uploadsPerPrincipal: number;
   /** Most bytes of the uploads of one principal, and of all; what is announced counts as if it was there. */
   readonly uploadBytesPerPrincipal: number;

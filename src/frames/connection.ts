@@ -123,14 +123,16 @@ export class Connection {
     const { exchangesPerConnection } = this.hub.host.limits;
     this.exchanges.set(exchange.id, exchange);
     if (this.exchanges.size > exchangesPerConnection) {
-      exchange.fail(
+      this.#turnAway(
+        exchange,
         new Fault("resource_exhausted", `${exchangesPerConnection} exchanges are open already on this socket`, {
           limit: "exchangesPerConnection",
           hint: "end some, open another socket, or raise the limit exchangesPerConnection of the server",
         }),
       );
     } else if (this.out.isBusy) {
-      exchange.fail(
+      this.#turnAway(
+        exchange,
         new Fault("resource_exhausted", "this socket has answers that were not read yet", {
           limit: "sendBufferBytes",
           retryAfterMs: 1000,
@@ -138,6 +140,11 @@ export class Connection {
         }),
       );
     }
+  }
+
+  #turnAway(exchange: ServedExchange, fault: Fault): void {
+    this.hub.refused(fault);
+    exchange.fail(fault);
   }
 
   closed(exchange: ServedExchange): void {

@@ -1,4 +1,4 @@
-/** Bytes as they come, to the end of a file: never more of them in memory than one piece. */
+/** Bytes as they come, to the end of a file: never more of them in memory than one piece, hashed while it is written. */
 import { type FileHandle, open } from "node:fs/promises";
 import { Check, type Digest } from "./digest.ts";
 import type { Claim, Entry } from "./entry.ts";
@@ -30,6 +30,7 @@ export async function append(entry: Entry, { path, source, claim, check, grow }:
   const sum = check && new Check(check.digest);
   const start = entry.offset;
   let at = start;
+  let hashed = start;
   let file: FileHandle | undefined;
   const stop = () => void source.cancel().catch(() => {});
   claim.signal.addEventListener("abort", stop);
@@ -44,10 +45,12 @@ export async function append(entry: Entry, { path, source, claim, check, grow }:
       if (done) break;
       if (!value || value.length === 0) continue;
       grow(at + value.length);
-      await writeAll(file, value, at);
+      const written = writeAll(file, value, at);
       entry.hash?.update(value);
       sum?.update(value);
-      at += value.length;
+      hashed += value.length;
+      await written;
+      at = hashed;
       if (!sum) entry.offset = at;
     }
     if (sum && !sum.isRight()) throw wrongChecksum(check!.field);
@@ -55,7 +58,7 @@ export async function append(entry: Entry, { path, source, claim, check, grow }:
     entry.offset = at;
   } catch (thrown) {
     stop();
-    if (at !== entry.offset || sum) {
+    if (hashed !== entry.offset) {
       // What could not be checked, or was written half, is as if it had never come.
       entry.hash = undefined;
       await file?.truncate(entry.offset).catch(() => {});

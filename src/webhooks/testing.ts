@@ -154,7 +154,7 @@ export async function serving({ store = memoryStore(), endpoints, limits, ...web
 }
 
 export async function until(condition: () => boolean | Promise<boolean>, what = "the condition"): Promise<void> {
-  const end = performance.now() + 10_000;
+  const end = performance.now() + 30_000;
   while (!(await condition())) {
     if (performance.now() > end) throw new Error(`${what} did not become true`);
     await Bun.sleep(2);

@@ -39,7 +39,7 @@ describe.skipIf(executable === undefined)("/docs", () => {
     for (const width of [1280, 390]) {
       test(`${colorScheme}, ${width} px: is whole, needs this server only, and calls a method`, async () => {
         const page = await browser.newPage({ viewport: { width, height: 900 }, colorScheme });
-        page.setDefaultTimeout(10_000);
+        page.setDefaultTimeout(30_000);
         const asked: string[] = [];
         const wrong: string[] = [];
         page.on("request", (request) => asked.push(request.url()));

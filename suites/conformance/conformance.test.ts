@@ -101,7 +101,7 @@ describe.skipIf(isMissing)("the interoperability client of grpc-go", () => {
   for (const name of CASES) {
     test(name, async () => {
       const where = ["--server_host=127.0.0.1", `--server_port=${listener.port}`];
-      const { code, more } = await run([(tools as Tools).interop, ...where, `--test_case=${name}`], 15_000);
+      const { code, more } = await run([(tools as Tools).interop, ...where, `--test_case=${name}`], 50_000);
       if (code !== 0) console.log(more.slice(-2_000));
       expect(code).toBe(0);
     }, 60_000);

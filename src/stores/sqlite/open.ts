@@ -54,6 +54,8 @@ export function closeForWriting(connection: Connection): void {
 }
 
 /**
+ * Also says who serves it, for the next one who tries (lock.ts).
+ *
  * With `normal` a power cut takes the newest events that were acknowledged, and their cursors would be given
  * again to others. So after a session that did not end well, under another boot of the system, each log
  * without an end gets a new epoch: its readers are told `reset`.
@@ -66,6 +68,7 @@ function beginSession(db: Database, sync: Sync, freshEpoch: string): void {
     if (mayHaveLost) db.run("update logs set epoch = ? where state = 0", [freshEpoch]);
     setMeta(db, "boot", boot);
     setMeta(db, "sync", sync);
+    setMeta(db, "pid", process.pid);
     setMeta(db, "clean", 0);
   })();
 }

@@ -3,6 +3,7 @@ import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { bySeed, faultOf, readAll } from "../../../suites/store/case.ts";
 import { decodeCursor } from "../../log/index.ts";
+import { takeLock } from "./lock.ts";
 import { sqliteStore } from "./store.ts";
 import { makeFolder } from "./test-folder.ts";
 
@@ -49,13 +50,22 @@ test("one process serves a file: a second one is refused, until the first is kil
   const lines = linesOf(child.stdout);
   await lines.next();
   const fault = await faultOf(sqliteStore({ path }), "failed_precondition");
-  expect(fault.message).toContain("another process serves this store");
-  expect(fault.hint).toBeTruthy();
+  expect(fault.message).toBe(`another process serves this store: ${path} (pid ${child.pid})`);
+  expect(fault.hint).toContain("--store sqlite:PATH");
   child.kill("SIGKILL");
   await child.exited;
   const store = await sqliteStore({ path });
-  await faultOf(sqliteStore({ path }), "failed_precondition");
+  const own = await faultOf(sqliteStore({ path }), "failed_precondition");
+  expect(own.message).toBe(`this process serves this store already: ${path} (pid ${process.pid})`);
   await store.close();
+  // Somebody has the lock who has not come to the file yet, and the one who was there before has gone.
+  const module = JSON.stringify(join(import.meta.dir, "store.ts"));
+  const script = `import { sqliteStore } from ${module}; await (await sqliteStore({ path: ${JSON.stringify(path)} })).close()`;
+  expect(await Bun.spawn([process.execPath, "-e", script], { stderr: "inherit" }).exited).toBe(0);
+  const unlock = takeLock(path);
+  const unknown = await faultOf(sqliteStore({ path }), "failed_precondition");
+  expect(unknown.message).toBe(`another process serves this store: ${path}`);
+  unlock();
   await (await sqliteStore({ path })).close();
 }, 60_000);
 

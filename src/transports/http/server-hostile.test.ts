@@ -168,7 +168,7 @@ describe("readers that come and go", () => {
     await Promise.all(Array.from({ length: 20 }, visit));
     const began = performance.now();
     await until(() => connections() === 0);
-    expect(performance.now() - began).toBeLessThan(1000);
+    expect(performance.now() - began).toBeLessThan(10_000);
     await alive();
   }, 60_000);
 

@@ -16,8 +16,15 @@ const PREFIX_BYTES = 5;
 /** The longest that a timer can wait: 24 days. */
 const MOST_TIMER_MS = 2 ** 31 - 1;
 
+/** How long a server may take to say that it speaks HTTP/2, in milliseconds; as long as ours waits for its clients. */
+const GREETING_MS = 10_000;
+
 /** For messages in binary that are not packed, either way. */
-export function grpcUnary(sessions: Http2SessionManager, prefix: string): Transport["unary"] {
+export function grpcUnary(
+  sessions: Http2SessionManager,
+  prefix: string,
+  greetingMs: number = GREETING_MS,
+): Transport["unary"] {
   const unary: Transport["unary"] = async (method, signal, timeoutMs, init, input) => {
     const { parent, name } = method;
     // 0 is none, as of the other transports of Connect.
@@ -27,7 +34,7 @@ export function grpcUnary(sessions: Http2SessionManager, prefix: string): Transp
       fields[field] = value;
     });
     const body = enveloped(toBinary(method.input, input as never));
-    const request = { path: `${prefix}/${parent.typeName}/${name}`, fields, body };
+    const request = { path: `${prefix}/${parent.typeName}/${name}`, fields, body, greetingMs };
     const answer = await asked(sessions, request, signal, withinMs);
     const message = messageOf(answer, method.output) as never;
     return { stream: false, service: parent, method, header: answer.header, message, trailer: answer.trailer };
@@ -35,10 +42,13 @@ export function grpcUnary(sessions: Http2SessionManager, prefix: string): Transp
   return unary;
 }
 
+const OPEN: ReadonlySet<string> = new Set(["open", "idle", "verifying"]);
+
 interface Request {
   readonly path: string;
   readonly fields: Readonly<Record<string, string>>;
   readonly body: Uint8Array;
+  readonly greetingMs: number;
 }
 
 interface Answer {
@@ -50,17 +60,19 @@ interface Answer {
 
 function asked(
   sessions: Http2SessionManager,
-  { path, fields, body }: Request,
+  { path, fields, body, greetingMs }: Request,
   signal: AbortSignal | undefined,
   withinMs: number | undefined,
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
     let stream: ClientHttp2Stream | undefined;
     let timer: ReturnType<typeof setTimeout> | undefined;
+    let greeting: ReturnType<typeof setTimeout> | undefined;
     let isOver = false;
     const over = (): void => {
       isOver = true;
       clearTimeout(timer);
+      clearTimeout(greeting);
       signal?.removeEventListener("abort", onAbort);
     };
     const fail = (thrown: unknown, code = Code.Unavailable): void => {
@@ -75,9 +87,18 @@ function asked(
     if (signal?.aborted) return onAbort();
     signal?.addEventListener("abort", onAbort);
     if (withinMs !== undefined) timer = setTimeout(onLate, Math.min(withinMs, MOST_TIMER_MS));
+    const isNew = !OPEN.has(sessions.state());
+    if (isNew) {
+      greeting = setTimeout(() => {
+        fail(`nothing came for ${greetingMs} ms: no HTTP/2 is spoken there`);
+        sessions.abort(new ConnectError("the server did not greet", Code.Unavailable));
+      }, greetingMs);
+    }
     sessions.request("POST", path, { ...fields }, {}).then((opened) => {
       if (isOver) return opened.close(constants.NGHTTP2_CANCEL);
       stream = opened;
+      // Its answer is the first that a server must give, whatever becomes of the call.
+      if (isNew) opened.session?.ping(() => clearTimeout(greeting));
       read(
         opened,
         (answer) => {

@@ -2,6 +2,7 @@
 import type { DescMethodStreaming, DescMethodUnary, Message } from "@bufbuild/protobuf";
 import { ConnectError, Code as Status, type Transport } from "@connectrpc/connect";
 import { Fault } from "../../log/fault.ts";
+import { troubleOf } from "../../wire/trouble.ts";
 import { type BuiltinName, builtinService, made, type PageMessage, type Requests, type Responses } from "./builtin.ts";
 import { fromStatus, isOurs } from "./faults.ts";
 
@@ -32,6 +33,8 @@ export class Wire {
   readonly #options: WireOptions;
   /** Of the whole client. */
   readonly #closing: AbortSignal;
+  /** The server has answered once: what breaks from now on is a connection, not an address. */
+  #hasAnswered = false;
 
   constructor(options: WireOptions, closing: AbortSignal) {
     this.#options = options;
@@ -59,6 +62,7 @@ export class Wire {
         sent,
         made(desc.input, request) as never,
       );
+      this.#hasAnswered = true;
       this.#trace("<", name, answer.message);
       return { message: answer.message as unknown as Responses[Name], header: answer.header };
     } catch (thrown) {
@@ -108,7 +112,8 @@ export class Wire {
   }
 
   #failed(name: BuiltinName, thrown: unknown, { reason }: Signals): Fault {
-    const fault = reason === undefined ? faultOf(thrown) : stopped(reason);
+    this.#hasAnswered ||= isOurs(thrown);
+    const fault = reason === undefined ? faultOf(thrown, this.#hasAnswered) : stopped(reason);
     this.#options.trace?.("<", `${name}: ${fault.code} ${fault.message}`);
     return fault;
   }
@@ -120,11 +125,28 @@ export class Wire {
 }
 
 /** What no server of ours has said is a connection that broke, or somebody between who did not understand. */
-function faultOf(thrown: unknown): Fault {
+function faultOf(thrown: unknown, hasAnswered: boolean): Fault {
   if (thrown instanceof Fault || isOurs(thrown)) return fromStatus(thrown);
   const error = ConnectError.from(thrown);
-  if (PLAIN.has(error.code)) return fromStatus(error);
-  return new Fault("unavailable", `the connection broke: ${error.rawMessage}`, { cause: error });
+  const { rawMessage } = error;
+  // A code is given to any status of HTTP; what is a page or a 404 comes of no server of ours.
+  const hint = /^HTTP \d+$|^unsupported content type/.test(rawMessage)
+    ? "is this the address of a Backtalk server?"
+    : undefined;
+  if (PLAIN.has(error.code)) {
+    const said = fromStatus(error);
+    return hint === undefined
+      ? said
+      : new Fault(said.code, `the server answered ${rawMessage}`, { hint, cause: error });
+  }
+  const trouble = hasAnswered ? undefined : troubleOf(error);
+  if (!trouble)
+    return new Fault("unavailable", `the connection broke: ${rawMessage}`, {
+      cause: error,
+      ...(hint !== undefined && { hint }),
+    });
+  const code = trouble.isLasting ? "failed_precondition" : "unavailable";
+  return new Fault(code, `no connection to the server: ${trouble.what}`, { hint: trouble.hint, cause: error });
 }
 
 /** Statuses that also proxies and the protocols themselves give, and mean. */

@@ -129,7 +129,7 @@ export class Raw {
   }
 
   async until(condition: () => unknown, what = "a condition"): Promise<void> {
-    const limit = AbortSignal.timeout(10_000);
+    const limit = AbortSignal.timeout(30_000);
     while (!condition()) {
       if (limit.aborted || (this.isClosed && !condition())) {
         throw new Error(`waited in vain for ${what}: ${JSON.stringify(this.heard)} ${this.text.slice(0, 300)}`);

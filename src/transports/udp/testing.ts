@@ -119,7 +119,7 @@ export class Sender {
 
   /** The next answer to this question; it is taken out. */
   async hears(id: string, type?: DatagramType): Promise<Heard> {
-    const limit = AbortSignal.timeout(10_000);
+    const limit = AbortSignal.timeout(30_000);
     for (;;) {
       const at = this.heard.findIndex((each) => {
         return each.id === id && (type === undefined ? each.type !== DATAGRAM.running : each.type === type);

@@ -65,7 +65,7 @@ class Raw {
   }
 
   async until(condition: () => boolean): Promise<void> {
-    const limit = AbortSignal.timeout(10_000);
+    const limit = AbortSignal.timeout(30_000);
     while (!condition()) {
       if (limit.aborted) throw new Error(`in vain: ${JSON.stringify(this.text.slice(0, 500))}`);
       await new Promise<void>((resolve) => {

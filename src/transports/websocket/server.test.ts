@@ -463,10 +463,16 @@ describe("heartbeat", () => {
     const talker = await Talker.open(url);
     talker.say({ type: "subscribe", id: 1, topic: "news", credit: 1000 });
     await talker.hears("events", 1);
-    for (let n = 0; n < 8; n++) {
+    // Twice as long as a heartbeat; where this machine was so late that one was due, again.
+    for (let n = 0, last = performance.now(); n < 8; n++) {
       await publish(n);
       await talker.hears("events", 1);
       await new Promise((resolve) => setTimeout(resolve, 50));
+      if (performance.now() - last > 150) {
+        n = 0;
+        talker.heard.length = 0;
+      }
+      last = performance.now();
     }
     expect(talker.heard.filter(({ type }) => type === "ping")).toEqual([]);
   });

@@ -118,7 +118,7 @@ export class Talker {
   }
 
   async #until<T>(look: () => T | undefined, what: string): Promise<T> {
-    const limit = AbortSignal.timeout(10_000);
+    const limit = AbortSignal.timeout(30_000);
     for (;;) {
       const found = look();
       if (found !== undefined) return found;

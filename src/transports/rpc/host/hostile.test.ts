@@ -132,7 +132,7 @@ describe("floods", () => {
   async function flushed(client: h2.RawHttp2): Promise<void> {
     const before = client.of(h2.PING).length;
     client.send(h2.PING, 0, 0, Buffer.alloc(8, 7));
-    await until(() => client.isClosed || client.of(h2.PING).length > before, 15_000);
+    await until(() => client.isClosed || client.of(h2.PING).length > before, 40_000);
     client.close();
   }
 
