@@ -112,6 +112,15 @@ export function openRecord(
   return end < 0 ? undefined : { type: plain[end]!, content: plain.subarray(0, end) };
 }
 
+/** The first of the offered suites that the secret can be of: early data comes before the server has chosen one. */
+export function suiteOf(secret: Uint8Array, offered: readonly number[]): number | undefined {
+  const hash = secret.length === 48 ? "sha384" : "sha256";
+  return offered.find((suite) => SUITES[suite]?.hash === hash);
+}
+
+/** The label of the secret that early data is sealed under (0-RTT). */
+export const EARLY_SECRET = "CLIENT_EARLY_TRAFFIC_SECRET";
+
 /** Secrets by label and the client's random. Lines that are something else are passed over. */
 export class KeyLog {
   readonly #secrets = new Map<string, Uint8Array>();

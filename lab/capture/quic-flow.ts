@@ -14,14 +14,14 @@ import { readQpack } from "../../src/wire/packet/qpack.ts";
 import { type QuicPacket, readQuic } from "../../src/wire/packet/quic.ts";
 import { type QuicFrame, readFrames } from "../../src/wire/packet/quic-frames.ts";
 import { Reassembly } from "../../src/wire/packet/reassembly.ts";
-import { readHandshake } from "../../src/wire/packet/tls.ts";
+import { type HandshakeMessage, readHandshake } from "../../src/wire/packet/tls.ts";
 import {
   type ClientHello,
   readClientHello,
   readServerHello,
   type ServerHello,
 } from "../../src/wire/packet/tls-hello.ts";
-import { initialKeys, type KeyLog, type Keys, openPacket, quicKeys } from "./keys.ts";
+import { EARLY_SECRET, initialKeys, type KeyLog, type Keys, openPacket, quicKeys, suiteOf } from "./keys.ts";
 import { size, summary } from "./parts.ts";
 import { messageText } from "./tls-text.ts";
 
@@ -33,6 +33,8 @@ export interface ReadQuicPacket {
   /** Undefined when it could not be opened. */
   readonly number: number | undefined;
   readonly frames: readonly QuicFrame[] | undefined;
+  /** Of the handshake, those that became whole with it. */
+  readonly messages: readonly HandshakeMessage[];
   /** In a few words: its type and what it carries. */
   readonly label: string;
   /** Bytes of the frames' own content: of STREAM what applications sent. */
@@ -42,7 +44,7 @@ export interface ReadQuicPacket {
 
 /** Where secrets come from in the key log, by the type of the packet. */
 const SECRETS: Readonly<Record<string, Readonly<Record<QuicSide, string>>>> = {
-  "0-RTT": { client: "CLIENT_EARLY_TRAFFIC_SECRET", server: "" },
+  "0-RTT": { client: EARLY_SECRET, server: "" },
   Handshake: { client: "CLIENT_HANDSHAKE_TRAFFIC_SECRET", server: "SERVER_HANDSHAKE_TRAFFIC_SECRET" },
   "1-RTT": { client: "CLIENT_TRAFFIC_SECRET_0", server: "SERVER_TRAFFIC_SECRET_0" },
 };
@@ -84,23 +86,35 @@ export class QuicFlow {
   read(datagram: Uint8Array, side: QuicSide): ReadQuicPacket[] {
     const other: QuicSide = side === "client" ? "server" : "client";
     return readQuic(datagram, this.#idBytes.get(other) ?? 0).map((packet) => {
-      if (packet.version) this.#version = packet.version;
+      // The server chooses (RFC 9368); packets with a short header do not say.
+      if (packet.version && side === "server") this.#version = packet.version;
       if (packet.version !== undefined) this.#idBytes.set(side, packet.sourceId.length);
       if (packet.type === "Initial" && side === "client") this.#remember(packet.destinationId);
       if (packet.type === "Retry") this.#remember(packet.sourceId);
-      const opened = this.#open(datagram, packet, side);
-      const frames = opened && readFrames(opened.payload);
-      const told = frames ? this.#tell(frames, packet, side) : { words: [], http3Bytes: 0, dataBytes: 0 };
-      return {
-        packet,
-        side,
-        number: opened?.number,
-        frames,
-        label: `QUIC ${packet.type}${frames ? listed(told.words) : ` ${size(packet.size)}`}`,
-        http3Bytes: told.http3Bytes,
-        dataBytes: told.dataBytes,
-      };
+      return this.#read(datagram, packet, side);
     });
+  }
+
+  /** A packet that nothing opened when it came, such as one that overtook the ServerHello: once more, at the end. */
+  again(datagram: Uint8Array, { packet, side }: ReadQuicPacket): ReadQuicPacket {
+    return this.#read(datagram, packet, side);
+  }
+
+  #read(datagram: Uint8Array, packet: QuicPacket, side: QuicSide): ReadQuicPacket {
+    const opened = this.#open(datagram, packet, side);
+    const frames = opened && readFrames(opened.payload);
+    const messages: HandshakeMessage[] = [];
+    const told = frames ? this.#tell(frames, packet, side, messages) : { words: [], http3Bytes: 0, dataBytes: 0 };
+    return {
+      packet,
+      side,
+      number: opened?.number,
+      frames,
+      messages,
+      label: `QUIC ${packet.type}${frames ? listed(told.words) : ` ${size(packet.size)}`}`,
+      http3Bytes: told.http3Bytes,
+      dataBytes: told.dataBytes,
+    };
   }
 
   #remember(id: Uint8Array): void {
@@ -124,22 +138,22 @@ export class QuicFlow {
       return this.#firstIds.flatMap((id) => initialKeys(packet.version!, id, side) ?? []);
     }
     const label = SECRETS[packet.type]?.[side];
-    const suite =
-      this.serverHello?.cipherSuite ?? (packet.type === "0-RTT" ? this.clientHello?.cipherSuites[0] : undefined);
-    if (!label || !this.clientHello || suite === undefined) return [];
-    const cached = `${label} ${this.#version} ${hex(this.clientHello.random)}`;
-    if (!this.#keys.has(cached)) {
-      const secret = this.#keyLog.secret(label, this.clientHello.random);
-      this.#keys.set(cached, secret && quicKeys(suite, this.#version, secret));
-    }
+    const secret = label && this.clientHello && this.#keyLog.secret(label, this.clientHello.random);
+    if (!label || !this.clientHello || !secret) return [];
+    const early = packet.type === "0-RTT" ? suiteOf(secret, this.clientHello.cipherSuites) : undefined;
+    const suite = this.serverHello?.cipherSuite ?? early;
+    if (suite === undefined) return [];
+    const version = packet.version ?? this.#version;
+    const cached = `${label} ${version} ${suite} ${hex(this.clientHello.random)}`;
+    if (!this.#keys.has(cached)) this.#keys.set(cached, quicKeys(suite, version, secret));
     return [this.#keys.get(cached) ?? []].flat();
   }
 
-  #tell(frames: readonly QuicFrame[], packet: QuicPacket, side: QuicSide) {
+  #tell(frames: readonly QuicFrame[], packet: QuicPacket, side: QuicSide, messages: HandshakeMessage[]) {
     const words: string[] = [];
     let [http3Bytes, dataBytes] = [0, 0];
     for (const frame of frames) {
-      if (frame.name === "CRYPTO") words.push(...this.#handshake(frame, packet.type, side));
+      if (frame.name === "CRYPTO") words.push(...this.#handshake(frame, packet.type, side, messages));
       else if (frame.name === "STREAM") {
         const told = this.#stream(frame, side);
         words.push(...told.words);
@@ -151,13 +165,14 @@ export class QuicFlow {
   }
 
   /** The messages that became whole with this frame. */
-  #handshake({ offset, data }: QuicFrame, type: string, side: QuicSide): string[] {
+  #handshake({ offset, data }: QuicFrame, type: string, side: QuicSide, into: HandshakeMessage[]): string[] {
     const key = `${side} ${type}`;
     const whole = this.#crypto.get(key) ?? new Reassembly();
     this.#crypto.set(key, whole);
     whole.add(offset!, data!);
     const messages = readHandshake(whole.bytes).filter(({ isWhole }) => isWhole);
     const fresh = messages.slice(this.#told.get(key) ?? 0);
+    into.push(...fresh);
     this.#told.set(key, messages.length);
     for (const { name, body } of fresh) {
       if (name === "ClientHello") this.clientHello = readClientHello(body);

@@ -42,27 +42,31 @@ export function offsetOf({ sequence, tcp }: Segment): number {
   return tcp.flags.syn ? 0 : sequence - 1;
 }
 
-class Stream {
+/** The bytes of one side up to the first gap, and when each was first there. */
+export class Stream {
   readonly #whole = new Reassembly();
-  readonly #pieces: { readonly to: number; readonly at: number }[] = [];
+  /** Each ends behind the one before. */
+  readonly #pieces: Piece[] = [];
+  /** Those that came after what follows them. */
+  readonly #late: Piece[] = [];
 
   get bytes(): Uint8Array {
     return this.#whole.bytes;
   }
 
-  add(segment: Segment): void {
+  /** In the order of time. `at`: when it was there. */
+  add(segment: Segment, at = segment.seen.at): void {
     const { payload } = segment.tcp;
     const from = offsetOf(segment);
     // Keep-alives are a byte before the stream; so large an offset is one of them, or no stream of a laboratory.
     if (payload.length === 0 || from < 0 || from > 2 ** 31) return;
     this.#whole.add(from, payload);
-    // Only what is new: so they are in order, and the first time counts.
-    const before = this.#pieces.at(-1)?.to ?? 0;
     const to = from + payload.length;
-    if (to > before) this.#pieces.push({ to, at: segment.seen.at });
+    const isAhead = to > (this.#pieces.at(-1)?.to ?? 0);
+    (isAhead ? this.#pieces : this.#late).push({ from, to, at });
   }
 
-  /** When the byte there was first sent. */
+  /** When the byte there was first there. */
   timeOf(offset: number): number {
     let [low, high] = [0, this.#pieces.length];
     while (low < high) {
@@ -70,6 +74,15 @@ class Stream {
       if (this.#pieces[middle]!.to <= offset) low = middle + 1;
       else high = middle;
     }
-    return this.#pieces[low]?.at ?? Number.POSITIVE_INFINITY;
+    const piece = this.#pieces[low];
+    // Where it lies before the piece, that one left a gap.
+    const isIn = (each: Piece | undefined) => each !== undefined && each.from <= offset && offset < each.to;
+    return (isIn(piece) ? piece : this.#late.find(isIn))?.at ?? Number.POSITIVE_INFINITY;
   }
+}
+
+interface Piece {
+  readonly from: number;
+  readonly to: number;
+  readonly at: number;
 }

@@ -15,8 +15,8 @@ import {
   readServerHello,
   type ServerHello,
 } from "../../src/wire/packet/tls-hello.ts";
-import { alertName, HANDSHAKE, suiteName } from "../../src/wire/packet/tls-names.ts";
-import { type KeyLog, type Keys, openRecord, tlsKeys } from "./keys.ts";
+import { alertName, CONTENT_TYPE, HANDSHAKE, suiteName } from "../../src/wire/packet/tls-names.ts";
+import { EARLY_SECRET, type KeyLog, type Keys, openRecord, suiteOf, tlsKeys } from "./keys.ts";
 import { type Part, plainParts, type Sides, size } from "./parts.ts";
 import { messageText } from "./tls-text.ts";
 
@@ -30,6 +30,8 @@ export interface TlsConversation {
   readonly parts: Sides<readonly Part[]>;
   /** The messages of the handshake that could be read, in the order of each side. */
   readonly messages: Sides<readonly ReadMessage[]>;
+  /** The same with what applications sent, in the order of each side, for as much of it as was whole. */
+  readonly said: Sides<readonly Said[]>;
   /** The last hello of the client: after a HelloRetryRequest there are two. */
   readonly clientHello: ClientHello | undefined;
   readonly serverHello: ServerHello | undefined;
@@ -41,6 +43,17 @@ export interface TlsConversation {
 export interface ReadMessage extends HandshakeMessage {
   /** It was sent encrypted, and the key log opened it. */
   readonly wasEncrypted: boolean;
+}
+
+export interface Said {
+  /** In the stream of its side: where the record begins that has it, or the end of it. */
+  readonly from: number;
+  readonly what:
+    | { readonly kind: "handshake"; readonly message: ReadMessage }
+    /** Bytes of the application; `isEarly`: under the keys of early data. */
+    | { readonly kind: "data"; readonly bytes: number; readonly isEarly: boolean }
+    /** No key opens it. */
+    | { readonly kind: "sealed"; readonly bytes: number };
 }
 
 /** When the byte at this place of the stream of a side was first sent, on the clock of the capture. */
@@ -70,7 +83,7 @@ export function tlsConversation(
   const read = (side: "client" | "server") =>
     new Side(side, records[side], {
       hello: serverHello,
-      epochs: clientHello && serverHello ? epochs(side, keyLog, clientHello, serverHello) : [],
+      epochs: clientHello ? epochs(side, keyLog, clientHello, serverHello) : [],
       // Without keys: what a client sends before the first answer is early data, its next record its Finished.
       isEarly: (record) => side === "client" && timeOf("client", record.at) < answeredAt,
       isFinished: (record) => record === finished,
@@ -88,6 +101,7 @@ export function tlsConversation(
   return {
     parts: { client: attach(a.parts, inner.client), server: attach(b.parts, inner.server) },
     messages: { client: a.messages, server: b.messages },
+    said: { client: a.said, server: b.said },
     clientHello,
     serverHello,
     wasRetried: hellos.some(({ isRetryRequest }) => isRetryRequest),
@@ -97,10 +111,15 @@ export function tlsConversation(
 
 interface Known {
   readonly hello: ServerHello | undefined;
-  readonly epochs: readonly Omit<Keys, "header">[];
+  readonly epochs: readonly Epoch[];
   isEarly(record: TlsRecord): boolean;
   isFinished(record: TlsRecord): boolean;
   isHandshake(record: TlsRecord): boolean;
+}
+
+interface Epoch {
+  readonly keys: Omit<Keys, "header">;
+  readonly isEarly: boolean;
 }
 
 interface Building extends Part {
@@ -110,7 +129,7 @@ interface Building extends Part {
 /** One direction, record by record. */
 class Side {
   readonly parts: Building[] = [];
-  readonly messages: ReadMessage[] = [];
+  readonly said: Said[] = [];
   readonly #pieces: Uint8Array[] = [];
   #plainBytes = 0;
   readonly #side: "client" | "server";
@@ -125,6 +144,10 @@ class Side {
     this.#side = side;
     this.#known = known;
     for (const record of records) this.#add(record);
+  }
+
+  get messages(): ReadMessage[] {
+    return this.said.flatMap(({ what }) => (what.kind === "handshake" ? [what.message] : []));
   }
 
   get plain(): Uint8Array {
@@ -147,7 +170,7 @@ class Side {
       case "handshake":
         this.#push(
           record,
-          this.#isEncrypted ? "Finished (encrypted)" : this.#handshake(record.payload, false, isTls13),
+          this.#isEncrypted ? "Finished (encrypted)" : this.#handshake(record, record.payload, false, isTls13),
           "handshake",
         );
         return;
@@ -159,11 +182,14 @@ class Side {
 
   /** A record of TLS 1.3 that hides its type. */
   #sealed(record: TlsRecord): void {
-    const isEarly = this.#known.isEarly(record);
     const opened = record.isWhole ? this.#open(record) : undefined;
-    if (opened?.type === 22) {
-      this.#push(record, this.#handshake(opened.content, true, true), "handshake");
-    } else if (opened?.type === 21) {
+    const isEarly = opened ? this.#known.epochs[this.#epoch]!.isEarly : this.#known.isEarly(record);
+    const say = (what: Said["what"]) => this.said.push({ from: record.at, what });
+    if (!opened) say({ kind: "sealed", bytes: record.payload.length });
+    if (opened?.type === CONTENT_TYPE.application_data) say({ kind: "data", bytes: opened.content.length, isEarly });
+    if (opened?.type === CONTENT_TYPE.handshake) {
+      this.#push(record, this.#handshake(record, opened.content, true, true), "handshake");
+    } else if (opened?.type === CONTENT_TYPE.alert) {
       this.#push(record, `alert ${alertName(opened.content[1] ?? 0)}`, "close");
     } else if (opened) {
       // Padding of a record is between its content and its end.
@@ -180,7 +206,10 @@ class Side {
   #push12(record: TlsRecord): void {
     const isGcm = suiteName(this.#known.hello?.cipherSuite ?? 0).includes("_GCM_");
     const isAead = isGcm || suiteName(this.#known.hello?.cipherSuite ?? 0).includes("POLY1305");
-    this.#data(record, RECORD_HEADER_BYTES + (isGcm ? 8 : 0), isAead ? TAG_BYTES : 0, false);
+    const [nonce, tag] = [isGcm ? 8 : 0, isAead ? TAG_BYTES : 0];
+    this.#data(record, RECORD_HEADER_BYTES + nonce, tag, false);
+    if (!record.isWhole) return;
+    this.said.push({ from: record.at, what: { kind: "data", bytes: record.length - nonce - tag, isEarly: false } });
   }
 
   #data(record: TlsRecord, head: number, tail: number, isEarly: boolean, content?: Uint8Array): void {
@@ -208,7 +237,7 @@ class Side {
   }
 
   /** The messages that begin in these bytes of handshake records; those that are cut are read when they are whole. */
-  #handshake(bytes: Uint8Array, wasEncrypted: boolean, isTls13: boolean): string {
+  #handshake({ at: from }: TlsRecord, bytes: Uint8Array, wasEncrypted: boolean, isTls13: boolean): string {
     const begun = this.#rest.length;
     const all = begun > 0 ? Buffer.concat([this.#rest, bytes]) : bytes;
     const labels: string[] = [];
@@ -216,7 +245,7 @@ class Side {
     for (const message of readHandshake(all)) {
       const text = messageText(message, this.#side, isTls13);
       if (message.at > 0 || begun === 0) labels.push(text);
-      if (message.isWhole) this.messages.push({ ...message, wasEncrypted });
+      if (message.isWhole) this.said.push({ from, what: { kind: "handshake", message: { ...message, wasEncrypted } } });
       else this.#rest = all.subarray(message.at);
     }
     return labels.length > 0 ? labels.join(", ") : "handshake message, continued";
@@ -229,7 +258,7 @@ class Side {
     bytes.set(record.payload, RECORD_HEADER_BYTES);
     for (let epoch = this.#epoch; epoch < this.#known.epochs.length; epoch++) {
       const number = epoch === this.#epoch ? this.#number : 0;
-      const opened = openRecord(bytes, number, this.#known.epochs[epoch]!);
+      const opened = openRecord(bytes, number, this.#known.epochs[epoch]!.keys);
       if (!opened) continue;
       this.#epoch = epoch;
       this.#number = number + 1;
@@ -252,17 +281,18 @@ function plainMessages(records: readonly TlsRecord[]): HandshakeMessage[] {
 function epochs(
   side: "client" | "server",
   keyLog: KeyLog | undefined,
-  { random }: ClientHello,
-  { cipherSuite, version }: ServerHello,
-): Omit<Keys, "header">[] {
-  if (version !== TLS_13) return [];
+  { random, cipherSuites }: ClientHello,
+  hello: ServerHello | undefined,
+): Epoch[] {
+  if (hello && hello.version !== TLS_13) return [];
   const labels =
     side === "client"
-      ? ["CLIENT_EARLY_TRAFFIC_SECRET", "CLIENT_HANDSHAKE_TRAFFIC_SECRET", "CLIENT_TRAFFIC_SECRET_0"]
+      ? [EARLY_SECRET, "CLIENT_HANDSHAKE_TRAFFIC_SECRET", "CLIENT_TRAFFIC_SECRET_0"]
       : ["SERVER_HANDSHAKE_TRAFFIC_SECRET", "SERVER_TRAFFIC_SECRET_0"];
   return labels.flatMap((label) => {
     const secret = keyLog?.secret(label, random);
-    const keys = secret && tlsKeys(cipherSuite, secret);
-    return keys ? [keys] : [];
+    const suite = hello?.cipherSuite ?? (secret && suiteOf(secret, cipherSuites));
+    const keys = secret && suite !== undefined ? tlsKeys(suite, secret) : undefined;
+    return keys ? [{ keys, isEarly: label === EARLY_SECRET }] : [];
   });
 }

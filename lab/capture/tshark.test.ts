@@ -21,6 +21,7 @@ import { captureFile } from "./file.ts";
 import { KeyLog } from "./keys.ts";
 import { http2Frames } from "./parts.ts";
 import { QuicFlow, requestFrames } from "./quic-flow.ts";
+import { quicStory } from "./story.ts";
 import { conversationsOf } from "./streams.ts";
 
 const missing = ["tshark", "curl", "openssl"].filter((program) => Bun.which(program) === null);
@@ -76,6 +77,29 @@ describe.skipIf(!hasNetwork("what tshark reads") || missing.length > 0)("as tsha
     const { seen, keyLog } = captures.get(name)!;
     return conversationsOf(seen, keyLog)[0]!;
   };
+
+  test("QUIC: a packet that overtakes the ServerHello is opened when that has come", () => {
+    const { seen, keyLog = "" } = captures.get("http/3")!;
+    const told = (packets: readonly Seen[]) => {
+      const { events } = quicStory(packets, 0, keyLog.split("\n"));
+      return {
+        sealed: events.filter(({ what }) => what.kind === "sealed").length,
+        data: events.reduce((sum, { what }) => sum + (what.kind === "data" ? what.bytes : 0), 0),
+        messages: events.flatMap(({ what }) => (what.kind === "handshake" ? [what.message.name] : [])).sort(),
+      };
+    };
+    const straight = told(seen);
+    expect(straight.sealed).toBe(0);
+    expect(straight.messages).toContain("EncryptedExtensions");
+    expect(straight.data).toBeGreaterThan(100);
+    // Without what the client answered: it could not have known what has not come.
+    const [hello, ...rest] = seen.filter(({ leftAt }) => leftAt !== undefined);
+    const down = rest.filter(({ from }) => from === 1);
+    const [first, next] = down;
+    const late = down.map((each) => (each === first ? { ...each, leftAt: next!.leftAt! + 1 } : each));
+    expect(told([hello!, ...late])).toEqual(told([hello!, ...down]));
+    expect(told([hello!, ...down])).toMatchObject({ sealed: 0 });
+  });
 
   test("Ethernet, IP and TCP: addresses, lengths, flags, numbers, windows", async () => {
     for (const [side, filter] of [CLIENT, SERVER].entries()) {

@@ -179,7 +179,8 @@ function differencesOf(a: RunDocument, b: RunDocument): Comparison["differences"
   const text = (value: unknown) => {
     if (typeof value === "string") return value;
     if (Array.isArray(value) && value.length === 0) return "null";
-    if (Array.isArray(value) && value.every(isObject)) return (value as readonly DropRule[]).map(dropText).join(", ");
+    if (Array.isArray(value) && value.every(isObject))
+      return (value as unknown as readonly DropRule[]).map(dropText).join(", ");
     return JSON.stringify(value) ?? "-";
   };
   return [...new Set([...Object.keys(left), ...Object.keys(right)])]

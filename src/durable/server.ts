@@ -10,6 +10,7 @@ import type { HttpServer, Mount } from "../net/mount.ts";
 import { hasEtag } from "../wire/etag.ts";
 import { bodyOf, cacheControl, contentFields, etagOf, headFields, placeFields, SAFE, streamCursor } from "./answer.ts";
 import { Live } from "./live.ts";
+import { decodedName, nameIn, pathOf } from "./names.ts";
 import { bad, notAllowed, Refusal, refused, unknownStream } from "./refusal.ts";
 import * as ask from "./request.ts";
 import type { Append, Chunk, Source } from "./source.ts";
@@ -99,7 +100,7 @@ class Facade implements DurableStreams {
     const caller = await callerOf(this.#host, request, server, VIA);
     const asking: ask.Asking = { request, ...caller };
     const { method } = request;
-    const name = this.#nameOf(request.url);
+    const name = nameIn(request.url, this.#prefix);
     const isTopic = this.#host.contract.topics.has(name);
     switch (method) {
       case "GET":
@@ -121,14 +122,6 @@ class Facade implements DurableStreams {
   }
 
   // --- what is meant ---
-
-  /** @throws Refusal 400 */
-  #nameOf(url: string): string {
-    const start = url.indexOf("/", 8);
-    const queryAt = url.indexOf("?", start);
-    const path = queryAt < 0 ? url.slice(start) : url.slice(start, queryAt);
-    return decodedName(path.slice(this.#prefix.length));
-  }
 
   async #source(name: string, asking: ask.Asking, verb: "read" | "append"): Promise<Source> {
     if (this.#host.contract.topics.has(name)) return this.#topic(name, asking);
@@ -282,7 +275,7 @@ class Facade implements DurableStreams {
       fork: fork && { ...fork, name: this.#forkName(fork.from) },
     });
     const fields = headFields(stream, await stream.head());
-    const path = this.#prefix + name.split("/").map(encodeURIComponent).join("/");
+    const path = pathOf(name, this.#prefix);
     return new Response(null, {
       status: isNew ? 201 : 200,
       headers: { ...fields, ...(isNew && { location: new URL(path, request.url).href }) },
@@ -305,27 +298,6 @@ class Facade implements DurableStreams {
 }
 
 const OWN: StreamAccess = (principal, { owner }) => principal.id === owner;
-
-/** Bytes of UTF-8: what a file system or a log takes. */
-const NAME_BYTES = 512;
-
-/** @throws Refusal 400 */
-function decodedName(path: string): string {
-  let name: string;
-  try {
-    name = decodeURIComponent(path);
-  } catch {
-    throw bad("the name of the stream is not UTF-8");
-  }
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is refused
-  const isBad = /[\u0000-\u001f\u007f]/.test(name) || Buffer.byteLength(name) > NAME_BYTES || !name.isWellFormed();
-  const parts = name.split("/");
-  if (isBad || parts.some((part) => part === "" || part === "." || part === "..")) {
-    throw bad(`the name of a stream has 1 to ${NAME_BYTES} bytes, and no empty parts between its slashes`);
-  }
-  if (parts[0] === "__ds") throw new Refusal(501, "unimplemented", "subscriptions of Durable Streams are not offered");
-  return name;
-}
 
 /** @throws Refusal 400 without a type, 409 for another one */
 function checkType(source: Source, contentType: string | null): void {

@@ -6,9 +6,10 @@ import { encodeOffset, newLogNumber, type Offset } from "./offset.ts";
 import { Owned, type OwnedLimits } from "./owned.ts";
 import { openDrafts, type StreamRecord } from "./record.ts";
 import { bad, gone, Refusal, unknownStream } from "./refusal.ts";
-import { type Expiry, type ForkWanted, mediaType } from "./request.ts";
+import { type ForkWanted, mediaType } from "./request.ts";
 import { Turns } from "./source.ts";
 import { Stream, type StreamLimits } from "./stream.ts";
+import { BYTES, type Create, forkPlace, isSame } from "./wanted.ts";
 
 export interface StreamsLimits extends StreamLimits, OwnedLimits {}
 
@@ -28,18 +29,9 @@ export interface StreamsOptions {
   readonly now: () => number;
 }
 
-export interface Create extends Expiry {
-  /** Undefined when nothing is said: of a fork that of its source, else bytes. */
-  readonly contentType: string | undefined;
-  readonly body: Uint8Array;
-  readonly close: boolean;
-  readonly fork: (ForkWanted & { readonly name: string }) | undefined;
-}
-
 const PREFIX = "streams/";
 /** A log here says that the stream of this name was deleted and is kept for its forks (§4.2). */
 const DELETED = "streams-deleted/";
-const BYTES = "application/octet-stream";
 
 export class Streams {
   readonly #options: StreamsOptions;
@@ -312,40 +304,6 @@ export class Streams {
 
 const LOADED = 10_000;
 const LISTED = 32;
-
-/** Of a source: an offset that it does not have is a mistake of the request, whatever the reason. */
-function forkPlace(stream: Stream, offset: string): Offset {
-  try {
-    return stream.placeOf(offset);
-  } catch (thrown) {
-    throw bad(`Stream-Fork-Offset: ${(thrown as Error).message}`);
-  }
-}
-
-/** Whether a stream is what a `PUT` asks for (§5.1, §4.2). */
-function isSame(stream: Stream, wanted: Create): boolean {
-  const { record } = stream;
-  const { fork } = wanted;
-  if (fork?.name !== record.fork?.from) return false;
-  const type = wanted.contentType ?? (fork ? record.type : BYTES);
-  if (mediaType(type) !== mediaType(record.type)) return false;
-  if (wanted.close !== stream.isClosed) return false;
-  const saysNothing = wanted.ttl === undefined && wanted.expiresAt === undefined;
-  const isInherited = record.fork?.inherits === true && saysNothing;
-  if (!isInherited && (wanted.ttl !== record.ttl || wanted.expiresAt !== record.expiresAt)) return false;
-  if (!fork || !record.fork) return true;
-  if (fork.sub !== record.fork.sub) return false;
-  return fork.offset === undefined || isPlace(stream, fork.offset, record.fork.offset);
-}
-
-/** Of a fork: it knows the places of its source that it shares. */
-function isPlace(stream: Stream, offset: string, place: string): boolean {
-  try {
-    return encodeOffset(stream.placeOf(offset)) === place;
-  } catch {
-    return false;
-  }
-}
 
 function taken(name: string): Refusal {
   return new Refusal(409, "already_exists", `there is another stream ${name.slice(0, 128)} already`, {

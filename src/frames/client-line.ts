@@ -153,6 +153,13 @@ export class Line {
     if (code === 4401 && this.#isKnown) return this.#broken("the credential has expired", last, { close: "expired" });
     if (code === 1009) return tooLarge();
     if (last && (code === 4401 || code === 1008 || last.detail?.["close"] !== undefined)) return last;
+    // RFC 6455 §7.1.5: closed without a word, which is all that a browser tells of a socket that did not open.
+    if (code === 1006 && !this.isOpen && !last) {
+      return new Fault("unavailable", "the socket did not open (1006)", {
+        hint: "is the address right (ws or wss, and the port), and is it one of a Backtalk server?",
+        detail: { sent: false },
+      });
+    }
     return this.#broken(`the socket was closed: ${code}${reason && ` ${reason}`}`, last);
   }
 

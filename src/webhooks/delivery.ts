@@ -4,26 +4,17 @@
  * message that is refused does not hold up the next. At least once: after a crash the newest few come again, with
  * the same ids.
  */
-import { CALLS, type Metrics, TOPICS } from "../contract/index.ts";
+import { CALLS, TOPICS } from "../contract/index.ts";
 import { type Cursor, type LogEvent, type Place, type Store, toFault } from "../log/index.ts";
-import { type Endpoint, fits } from "./config.ts";
-import { type Attempt, Held, type Letter, type Waiting } from "./held.ts";
+import { type AttemptOptions, Attempts } from "./attempts.ts";
+import { fits } from "./config.ts";
+import { Held, type Letter, type Waiting } from "./held.ts";
 import { callMessage, type Message, topicMessage } from "./message.ts";
 import { OUTBOX, type OutboxStore } from "./outbox.ts";
 import type { Outcome } from "./send.ts";
-import { signedFields } from "./sign.ts";
 import { EndpointState } from "./state.ts";
 
-/** After each failure, in milliseconds; after the last the message is given up (Standard Webhooks, its example). */
-export const SCHEDULE: readonly number[] = Object.freeze(
-  [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400].map((seconds) => seconds * 1000),
-);
-
-export interface Clock {
-  readonly now: () => number;
-  /** Resolves early when the signal aborts. */
-  readonly sleep: (ms: number, signal: AbortSignal) => Promise<void>;
-}
+export type { Clock } from "./attempts.ts";
 
 export interface DeliveryLogger {
   note(level: "info" | "warn" | "error", message: string, fields?: Readonly<Record<string, unknown>>): void;
@@ -35,16 +26,10 @@ export interface DeliveryLimits {
   readonly webhooksAtOnce: number;
 }
 
-export interface DeliveryOptions {
-  readonly endpoint: Endpoint;
+export interface DeliveryOptions extends AttemptOptions {
   readonly store: OutboxStore;
   readonly limits: DeliveryLimits;
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly metrics: Metrics;
   readonly logger: DeliveryLogger;
-  /** One attempt; never rejects. */
-  readonly send: (url: URL, headers: Record<string, string>, body: string, signal: AbortSignal) => Promise<Outcome>;
   /** The endpoint has read the outbox up to there. */
   readonly moved: () => unknown;
 }
@@ -57,11 +42,6 @@ export interface DeliveryStatus {
   readonly waiting: number;
 }
 
-/** An endpoint that is overloaded is left alone for so long at least. */
-const THROTTLE_MS = 5_000;
-const THROTTLED = new Set([429, 502, 503, 504]);
-/** Nobody is asked to wait longer than the longest of the schedule. */
-const LONGEST_MS = 86_400_000;
 const DEAD_MS = 30 * 86_400_000;
 const SWEEP_MS = 3_600_000;
 
@@ -70,6 +50,7 @@ export class Delivery {
   readonly #store: Store;
   readonly #held: Held;
   readonly #state: EndpointState;
+  readonly #attempts: Attempts;
   readonly #label: string;
   readonly #waiting = new Map<string, Waiting>();
   readonly #stopping = new AbortController();
@@ -79,7 +60,6 @@ export class Delivery {
   #underWay = 0;
   /** New ones that are under way: each may have to wait after. */
   #taking = 0;
-  #notBefore = 0;
 
   constructor(options: DeliveryOptions) {
     const { name } = options.endpoint;
@@ -88,6 +68,7 @@ export class Delivery {
     this.#held = new Held(options.store, name);
     this.#state = new EndpointState(options.store, name);
     this.#label = `endpoint="${name}"`;
+    this.#attempts = new Attempts(options, this.#label, this.#stopping.signal);
   }
 
   /** Takes up what an earlier process left. */
@@ -144,7 +125,7 @@ export class Delivery {
     if (this.#state.off === undefined) return;
     await this.#state.turn(undefined);
     this.#metric("disabled", -1);
-    this.#notBefore = 0;
+    this.#attempts.notBefore = 0;
     this.#wake();
   }
 
@@ -216,7 +197,7 @@ export class Delivery {
       const outcome = await this.#attempt(message);
       if (!outcome) return false;
       if (outcome.kind === "delivered") return true;
-      const waiting = await this.#held.hold(message, this.#failure(1, outcome));
+      const waiting = await this.#held.hold(message, this.#attempts.failure(1, outcome));
       if (waiting) this.#wait(waiting);
       if (outcome.status === 410) await this.#gone();
       return true;
@@ -254,7 +235,7 @@ export class Delivery {
       if (this.#state.off === undefined) {
         for (const waiting of this.#waiting.values()) {
           if (waiting.isUnderWay) continue;
-          const at = Math.max(waiting.nextAt, this.#notBefore);
+          const at = Math.max(waiting.nextAt, this.#attempts.notBefore);
           if (at > now) next = Math.min(next, at);
           else if (this.#underWay < limits.webhooksAtOnce) void this.#again(waiting);
         }
@@ -268,14 +249,14 @@ export class Delivery {
     this.#underWay++;
     try {
       const message = await this.#held.message(waiting.log);
-      const outcome = await this.#send(message);
+      const outcome = await this.#attempts.send(message);
       if (!outcome) return;
       if (outcome.kind === "delivered") {
         await this.#held.delivered(waiting);
         this.#forget(waiting);
         return;
       }
-      const failure = this.#failure(waiting.attempt + 1, outcome);
+      const failure = this.#attempts.failure(waiting.attempt + 1, outcome);
       if (failure.nextAt === undefined) {
         await this.#held.giveUp(waiting, failure);
         this.#forget(waiting);
@@ -309,7 +290,7 @@ export class Delivery {
     const { signal } = this.#stopping;
     while (!signal.aborted) {
       const changed = this.#changed.signal;
-      const throttled = this.#notBefore - clock.now();
+      const throttled = this.#attempts.notBefore - clock.now();
       const isOn = this.#state.off === undefined;
       const hasRoom = this.#waiting.size + this.#taking < limits.webhooksWaiting;
       if (isOn && throttled <= 0 && hasRoom && this.#underWay < limits.webhooksAtOnce) {
@@ -325,45 +306,10 @@ export class Delivery {
 
   async #attempt(message: Message): Promise<Outcome | undefined> {
     try {
-      return await this.#send(message);
+      return await this.#attempts.send(message);
     } finally {
       this.#underWay--;
     }
-  }
-
-  /** Undefined when the server goes: then it does not count. */
-  async #send({ id, body }: Message): Promise<Outcome | undefined> {
-    const { endpoint, clock, send, metrics } = this.#options;
-    const headers = {
-      "content-type": "application/json",
-      "user-agent": "Backtalk-Webhooks",
-      ...signedFields(endpoint.signers, id, clock.now(), body),
-    };
-    const outcome = await send(endpoint.url, headers, body, this.#stopping.signal);
-    if (this.#stopping.signal.aborted && outcome.kind === "failed") return undefined;
-    metrics.add("backtalk_webhooks_attempts_total", `${this.#label},result="${outcome.kind}"`, 1);
-    if (outcome.kind === "failed" && outcome.status !== undefined && THROTTLED.has(outcome.status)) {
-      const ms = Math.min(LONGEST_MS, Math.max(THROTTLE_MS, outcome.retryAfterMs ?? 0));
-      this.#notBefore = Math.max(this.#notBefore, clock.now() + ms);
-    }
-    return outcome;
-  }
-
-  #failure(attempt: number, outcome: Outcome & { kind: "failed" }): Attempt {
-    const { clock, random } = this.#options;
-    const at = clock.now();
-    const delay = SCHEDULE[attempt - 1];
-    const { why, status, retryAfterMs = 0 } = outcome;
-    // A tenth more at random: what failed together does not come back together.
-    const wait =
-      delay === undefined ? undefined : Math.max(delay * (1 + random() / 10), Math.min(LONGEST_MS, retryAfterMs));
-    return {
-      attempt,
-      at,
-      why,
-      ...(status !== undefined && { status }),
-      ...(wait !== undefined && { nextAt: at + Math.round(wait) }),
-    };
   }
 
   async #gone(): Promise<void> {

@@ -43,11 +43,19 @@ const KINDS: readonly (readonly [RegExp, Trouble])[] = [
     { what: "the name is not known", hint: "is the name right, and is there a network?", isLasting: false },
   ],
   [
-    /no HTTP\/2 is spoken|Malformed_HTTP|ERR_HTTP2|NGHTTP2|Protocol error|HPE_|Parse Error/,
+    /Malformed_HTTP|ERR_HTTP2|NGHTTP2|Protocol error|HPE_|Parse Error/,
     {
       what: "something else is spoken there",
       hint: "is the port right? `backtalk serve` prints which is for what",
       isLasting: true,
+    },
+  ],
+  [
+    /nothing came for/,
+    {
+      what: "it takes connections, and says nothing",
+      hint: "is the port right? `backtalk serve` prints which is for what",
+      isLasting: false,
     },
   ],
   [

@@ -1,6 +1,6 @@
 /** What the packets of one visit show, and what is concluded from two of them. Pure. */
-import { EXTENSION, type Kind } from "../../tls/handshake.ts";
-import type { Story } from "../../tls/story.ts";
+import { readEncryptedExtensions, readServerHello } from "../../../src/wire/packet/tls-hello.ts";
+import type { Story } from "../../capture/story.ts";
 
 export interface Evidence {
   /** From the client's first packet to the first byte of the response, at the client's port; nanoseconds. */
@@ -33,7 +33,7 @@ export interface Evidence {
   /** Early data was on the wire; the server has said in EncryptedExtensions that it takes it. */
   readonly earlySent: boolean;
   readonly earlyAccepted: boolean;
-  /** The response came before the client's Finished was on the wire. */
+  /** TLS 1.3: the response came before the client's Finished was on the wire. */
   readonly isAnsweredInFirstFlight: boolean;
   /** QUIC: bytes that the server sent before it got a second flight, and the client in its first. */
   readonly firstFlight: { readonly client: number; readonly server: number };
@@ -48,12 +48,14 @@ export function evidenceOf(story: Story, delayNs: number): Evidence | undefined 
   const response = responses[0];
   if (start === undefined || !response) return undefined;
   const before = packets.filter(({ at }) => at <= response.at);
-  const said = (kind: Kind, isClient: boolean) =>
+  const said = (name: string, isClient: boolean) =>
     events.flatMap(({ what, isClient: by, at }) =>
-      what.kind === "handshake" && what.message.kind === kind && by === isClient ? [{ ...what.message, at }] : [],
+      what.kind === "handshake" && what.message.name === name && by === isClient ? [{ ...what.message, at }] : [],
     );
   const hello = said("ClientHello", true)[0];
-  const serverHello = said("ServerHello", false)[0];
+  const hellos = said("ServerHello", false).flatMap(({ body }) => readServerHello(body) ?? []);
+  const serverHello = hellos.find(({ isRetryRequest }) => !isRetryRequest);
+  const allowed = said("EncryptedExtensions", false).map(({ body }) => readEncryptedExtensions(body));
   const certificate = said("Certificate", false)[0];
   const finished = said("Finished", true)[0];
   const syn = packets.find(({ isClient, syn }) => isClient && syn)?.syn;
@@ -84,15 +86,18 @@ export function evidenceOf(story: Story, delayNs: number): Evidence | undefined 
     cookieGiven: synAck?.cookie,
     cookieUsed: syn?.cookie,
     synData: syn?.data ?? 0,
-    helloBytes: hello?.bytes ?? 0,
+    helloBytes: bytesOf(hello),
+    // Only TLS 1.3 has EncryptedExtensions.
     isResumed:
-      serverHello !== undefined && certificate === undefined && (!isTls13(story) || hasKey(serverHello.extensions)),
-    certificateBytes: certificate?.bytes ?? 0,
-    isHelloRetried: said("HelloRetryRequest", false).length > 0,
+      serverHello !== undefined &&
+      certificate === undefined &&
+      (allowed.length === 0 || serverHello.pskIndex !== undefined),
+    certificateBytes: bytesOf(certificate),
+    isHelloRetried: hellos.some(({ isRetryRequest }) => isRetryRequest),
     isRetried: events.some(({ what }) => what.kind === "retry"),
     earlySent: requests.some(({ isEarly }) => isEarly),
-    earlyAccepted: said("EncryptedExtensions", false).some(({ extensions }) => extensions.has(EXTENSION.earlyData)),
-    isAnsweredInFirstFlight: finished === undefined || response.at <= finished.at,
+    earlyAccepted: allowed.some(({ hasEarlyData }) => hasEarlyData),
+    isAnsweredInFirstFlight: allowed.length > 0 && (finished === undefined || response.at <= finished.at),
     firstFlight: isQuic ? { client: flight(true, answer), server: flight(false, second) } : { client: 0, server: 0 },
   };
 }
@@ -120,12 +125,8 @@ function lateness(packets: Story["packets"], end: number, start: number, delayNs
 const UDP_HEADERS = 28;
 /** Another one of these would have been too much. */
 const DATAGRAM_BYTES = 1_252;
-const hasKey = (extensions: ReadonlySet<number>) => extensions.has(EXTENSION.preSharedKey);
-
-/** Only TLS 1.3 has EncryptedExtensions. */
-function isTls13({ events }: Story): boolean {
-  return events.some(({ what }) => what.kind === "handshake" && what.message.kind === "EncryptedExtensions");
-}
+/** With its header of four bytes. */
+const bytesOf = (message: { readonly length: number } | undefined) => (message ? message.length + 4 : 0);
 
 function dataOf({ events }: Story, isClient: boolean) {
   return events.flatMap(({ what, at, isClient: by }) =>

@@ -1,9 +1,8 @@
 /** One run of a way: what was visited, what the capture shows of it, and both as entries of HAR and as a capture. */
 import { clockOffset } from "../../capture/file.ts";
+import { portsOf, quicStory, tcpStory } from "../../capture/story.ts";
 import type { Capture, Network } from "../../experiment.ts";
 import { harEntry } from "../../report/har.ts";
-import { portsOf, quicStory } from "../../tls/quic.ts";
-import { tcpStory } from "../../tls/records.ts";
 import type { Seen } from "../../wire/index.ts";
 import { type Evidence, evidenceOf } from "./evidence.ts";
 import type { Handled } from "./server.ts";

@@ -1,8 +1,8 @@
 import { makeCertificate } from "../../../src/net/certificate.ts";
 import { PROTOCOL, readIp, readTcp, u16 } from "../../../src/wire/packet/ip.ts";
+import { quicStory } from "../../capture/story.ts";
 import { clientLink } from "../../conditions.ts";
 import type { Experiment, Finding } from "../../experiment.ts";
-import { quicStory } from "../../tls/quic.ts";
 import type { Seen } from "../../wire/index.ts";
 import { monotonic, openLibc } from "../../wire/libc.ts";
 import { LINK_BYTES } from "../../wire/router.ts";
@@ -144,7 +144,7 @@ export function shownOf(name: Name, seen: readonly Seen[], at: number, keyLog: r
     shutOut,
     opened:
       name === "quic"
-        ? events.filter(({ what }) => what.kind === "handshake" && what.message.kind === "ClientHello").length
+        ? events.filter(({ what }) => what.kind === "handshake" && what.message.name === "ClientHello").length
         : opened,
     challengeMs: ms(path("PATH_CHALLENGE", false)),
     responseMs: ms(path("PATH_RESPONSE", true)),

@@ -1,12 +1,10 @@
 import { makeCertificate } from "../../../src/net/certificate.ts";
 import { PROTOCOL, readIp, readTcp, u32 } from "../../../src/wire/packet/ip.ts";
+import { readEncryptedExtensions } from "../../../src/wire/packet/tls-hello.ts";
+import { EARLY_SECRET } from "../../capture/keys.ts";
+import { portsOf, quicStory, type Story, tcpStory } from "../../capture/story.ts";
 import { type Conditions, clientLink } from "../../conditions.ts";
 import type { Capture, Experiment, Finding, Network } from "../../experiment.ts";
-import { EXTENSION } from "../../tls/handshake.ts";
-import { portsOf, quicStory } from "../../tls/quic.ts";
-import { tcpStory } from "../../tls/records.ts";
-import { SECRET } from "../../tls/secrets.ts";
-import type { Story } from "../../tls/story.ts";
 import type { Program, Seen } from "../../wire/index.ts";
 import { LINK_BYTES } from "../../wire/router.ts";
 import type { Visit, Visited } from "../https/client.ts";
@@ -227,7 +225,7 @@ function storiesOf(seen: readonly Seen[], port: number, isQuic: boolean, keyLogs
   const story = isQuic ? quicStory : tcpStory;
   const flows = isQuic ? datagramFlows(seen, port) : flowsOf(seen, port);
   // The same flight has the same key, also where the server has refused it.
-  const early = keyLogs.flat().filter((line) => line.startsWith(SECRET.early));
+  const early = keyLogs.flat().filter((line) => line.startsWith(EARLY_SECRET));
   // A flight that the server did not take as a connection of its own has no keys: they go by what they open.
   return flows.map((flow) => {
     const stories = keyLogs.map((keyLog) => story(flow, 0, [...early, ...keyLog]));
@@ -263,7 +261,9 @@ export function shown({ events }: Story): {
   readonly isAccepted: boolean;
 } {
   const extensions = events.flatMap(({ what, isClient }) =>
-    !isClient && what.kind === "handshake" && what.message.kind === "EncryptedExtensions" ? [what.message] : [],
+    !isClient && what.kind === "handshake" && what.message.name === "EncryptedExtensions"
+      ? [readEncryptedExtensions(what.message.body)]
+      : [],
   );
   const isServed = events.some(
     ({ what, isClient }) => !isClient && what.kind === "sealed" && what.isShort === true && what.bytes > RESPONSE_BYTES,
@@ -271,8 +271,7 @@ export function shown({ events }: Story): {
   return {
     hasEarly: events.some(({ what, isClient }) => isClient && what.kind === "data" && what.isEarly),
     isAnswered: extensions.length > 0,
-    isAccepted:
-      extensions.length > 0 ? extensions.some((message) => message.extensions.has(EXTENSION.earlyData)) : isServed,
+    isAccepted: extensions.length > 0 ? extensions.some(({ hasEarlyData }) => hasEarlyData) : isServed,
   };
 }
 

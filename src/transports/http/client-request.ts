@@ -3,6 +3,7 @@
  * here is of Bun or Node, so that it runs in a browser.
  */
 import { CODES, type Code, Fault, faultFromJson } from "../../log/fault.ts";
+import { troubleOf } from "../../wire/trouble.ts";
 
 /** Time as a parameter. `after` gives back what stops it. */
 export interface Clock {
@@ -239,9 +240,10 @@ const HINT = `is the address right (http or https, and the port), ${
 export function broken(error: unknown, signal?: AbortSignal): Fault {
   if (error instanceof Fault) return error;
   if (signal?.aborted) return abortFault(signal);
+  const trouble = troubleOf(error);
   return new Fault("unavailable", "the connection to the server failed", {
     cause: error,
-    hint: HINT,
+    hint: trouble?.isLasting ? `${trouble.what}: ${trouble.hint}` : HINT,
   });
 }
 

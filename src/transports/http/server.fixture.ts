@@ -96,11 +96,11 @@ export async function serve(options: Partial<CoreOptions> & { http?: HttpOptions
 
 export type Served = Awaited<ReturnType<typeof serve>>;
 
-/** Waits for a condition; fails after 5 s. */
+/** Waits for a condition; fails after 30 s. */
 export async function until(condition: () => unknown | Promise<unknown>, what = condition.toString()): Promise<void> {
-  const end = performance.now() + 5000;
+  const end = performance.now() + 30_000;
   while (!(await condition())) {
-    if (performance.now() > end) throw new Error(`waited 5 s for ${what}`);
+    if (performance.now() > end) throw new Error(`waited 30 s for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }

@@ -8,6 +8,8 @@ import { fromJsonMessage } from "./json.ts";
 import { META } from "./metadata-names.ts";
 import { callOf, topicOf } from "./states.ts";
 
+const OPEN_MS = 10_000;
+
 export class RpcExchange implements Exchange {
   id: string | undefined;
   replayed = false;
@@ -123,6 +125,8 @@ export class RpcExchange implements Exchange {
     const { message } = await this.#wire.unary("Open", request, {
       header: this.#header(),
       signals: [signal, this.#call.signal],
+      // It takes no longer than its storing: a call of any length has its id at once.
+      silentMs: OPEN_MS,
     });
     this.id = message.call;
     this.replayed = message.replayed;

@@ -90,7 +90,7 @@ function asked(
     const isNew = !OPEN.has(sessions.state());
     if (isNew) {
       greeting = setTimeout(() => {
-        fail(`nothing came for ${greetingMs} ms: no HTTP/2 is spoken there`);
+        fail(`nothing came for ${greetingMs} ms`);
         sessions.abort(new ConnectError("the server did not greet", Code.Unavailable));
       }, greetingMs);
     }

@@ -24,6 +24,8 @@ export interface UnaryOptions {
   readonly header?: Readonly<Record<string, string>>;
   readonly signals?: readonly (AbortSignal | undefined)[];
   readonly timeoutMs?: number;
+  /** After how many milliseconds without an answer the server counts as silent; default never. */
+  readonly silentMs?: number;
 }
 
 type Request<Name extends BuiltinName> = Partial<Requests[Name]>;
@@ -48,13 +50,15 @@ export class Wire {
   async unary<Name extends UnaryName>(
     name: Name,
     request: Request<Name>,
-    { header = {}, signals = [], timeoutMs }: UnaryOptions = {},
+    { header = {}, signals = [], timeoutMs, silentMs }: UnaryOptions = {},
   ): Promise<{ readonly message: Responses[Name]; readonly header: Headers }> {
     const desc = methodOf(name) as DescMethodUnary;
     const watch = new Signals([this.#closing, ...signals]);
+    let timer: ReturnType<typeof setTimeout> | undefined;
     try {
       this.#trace(">", name, request);
       const sent = await this.#header(header);
+      if (silentMs !== undefined) timer = setTimeout(() => watch.abort(silent(silentMs)), silentMs);
       const answer = await this.#options.transport.unary(
         desc,
         watch.signal,
@@ -68,6 +72,7 @@ export class Wire {
     } catch (thrown) {
       throw this.#failed(name, thrown, watch);
     } finally {
+      clearTimeout(timer);
       watch.dispose();
     }
   }
@@ -159,6 +164,12 @@ const PLAIN: ReadonlySet<Status> = new Set([
   Status.Unimplemented,
   Status.Unauthenticated,
 ]);
+
+function silent(ms: number): Fault {
+  return new Fault("unavailable", `nothing came for ${ms} ms`, {
+    hint: "is the port right? `backtalk serve` prints which is for what",
+  });
+}
 
 function stopped(reason: unknown): Fault {
   return reason instanceof Fault ? reason : new Fault("cancelled", "the caller stopped waiting", { cause: reason });

@@ -4,6 +4,7 @@ import { type ConnectionOptions, connect as connectTls } from "node:tls";
 import type { Dial, FramesPeerOptions, PipeEvents } from "../../frames/client.ts";
 import { Fault } from "../../log/fault.ts";
 import { encodeFrame, FrameReader, PREFACE } from "../../wire/length-prefix.ts";
+import { troubleOf } from "../../wire/trouble.ts";
 import type { SocketAddress } from "./client-address.ts";
 
 export type ClientTls = Omit<ConnectionOptions, "host" | "port" | "path" | "socket">;
@@ -149,9 +150,10 @@ function unopened({ url, isTls }: SocketAddress, cause: NodeJS.ErrnoException | 
       cause,
     });
   }
-  const why = cause ? cause.message || code : "it was closed before the server spoke";
+  const trouble = cause && troubleOf(cause);
+  const why = cause ? (trouble?.what ?? (cause.message || code)) : "it was closed before the server spoke";
   return new Fault("unavailable", `no connection to ${url}: ${why}`, {
-    ...(isTls || cause ? {} : { hint: "does the port speak TLS? That is tls://" }),
+    hint: trouble?.hint ?? (isTls ? "is it a port of TCP with TLS?" : "does the port speak TLS? That is tls://"),
     detail,
     cause,
   });
