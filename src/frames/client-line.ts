@@ -32,7 +32,8 @@ export class Line {
     // Three turns without a message; the first is the time to connect.
     this.#watch = setInterval(
       () => {
-        if (++this.#silence > 2 || !this.isOpen) this.drop(this.#broken("the server fell silent"));
+        if (!this.isOpen) this.drop(unopened("the server says nothing"));
+        else if (++this.#silence > 2) this.drop(this.#broken("the server fell silent"));
       },
       (options.silenceMs ?? 45_000) / 3,
     );
@@ -154,12 +155,7 @@ export class Line {
     if (code === 1009) return tooLarge();
     if (last && (code === 4401 || code === 1008 || last.detail?.["close"] !== undefined)) return last;
     // RFC 6455 §7.1.5: closed without a word, which is all that a browser tells of a socket that did not open.
-    if (code === 1006 && !this.isOpen && !last) {
-      return new Fault("unavailable", "the socket did not open (1006)", {
-        hint: "is the address right (ws or wss, and the port), and is it one of a Backtalk server?",
-        detail: { sent: false },
-      });
-    }
+    if (code === 1006 && !this.isOpen && !last) return unopened("the socket did not open (1006)");
     return this.#broken(`the socket was closed: ${code}${reason && ` ${reason}`}`, last);
   }
 
@@ -175,4 +171,12 @@ export class Line {
       ...(close !== undefined ? { detail: { close } } : this.isOpen ? {} : { detail: { sent: false } }),
     });
   }
+}
+
+/** Nothing of any exchange was sent. */
+function unopened(message: string): Fault {
+  return new Fault("unavailable", message, {
+    hint: "is the address right (with TLS or without, and the port), and is it one of a Backtalk server?",
+    detail: { sent: false },
+  });
 }

@@ -3,9 +3,10 @@
  * new channel whenever the old one was lost: by a broker that restarts, a queue that an operator has deleted
  * (the broker cancels its consumers), or a channel that broke a rule.
  */
-import { Fault, toFault } from "../../log/index.ts";
 import { checkBroker } from "./check.ts";
-import { type Channel, type Connection, type Envelope, loadDriver, type Message, type TlsOptions } from "./driver.ts";
+import { type Connection, type Envelope, loadDriver, type Message, type TlsOptions } from "./driver.ts";
+import { faultOf, lost, throwLost, wordsOf } from "./faults.ts";
+import { backoff, Line, type Note, pause, RETRY, type Setup } from "./line.ts";
 import { HEADER, parseUrl } from "./names.ts";
 
 export interface BrokerOptions {
@@ -16,11 +17,7 @@ export interface BrokerOptions {
   readonly name: string;
   /** Seconds; two that are missed end the connection (default 30). */
   readonly heartbeat?: number;
-  readonly note?: (
-    level: "info" | "warn" | "error",
-    message: string,
-    fields?: Readonly<Record<string, unknown>>,
-  ) => void;
+  readonly note?: Note;
   readonly random?: () => number;
   /** How long the first connection may take, in milliseconds (default 10,000). */
   readonly connectMs?: number;
@@ -28,12 +25,8 @@ export interface BrokerOptions {
   readonly load?: ((name: string) => Promise<unknown>) | undefined;
 }
 
-/** Waits between tries to set up a channel, in milliseconds: doubled each time, and spread. */
-const RETRY = { least: 200, most: 5_000 };
 /** Larger frames are fewer (the broker's own default). */
 const FRAME_BYTES = 131_072;
-
-export type Setup = (channel: Channel) => Promise<void>;
 
 export class Broker {
   readonly shown: string;
@@ -203,173 +196,4 @@ export class Broker {
     const number = headers?.[HEADER.number];
     if (typeof number === "number" && this.#watched.has(number)) this.#watched.set(number, true);
   }
-}
-
-interface LineTools {
-  readonly note: NonNullable<BrokerOptions["note"]>;
-  readonly random: () => number;
-  readonly closing: AbortSignal;
-}
-
-/** A channel that comes back. */
-export class Line {
-  readonly name: string;
-  /** Resolves when it is set up for the first time; rejects when that fails. */
-  readonly first: Promise<void>;
-  /** While it is set up. */
-  current: Channel | undefined;
-  /** Why it is not. */
-  why: unknown;
-  readonly #tools: LineTools;
-  #waiting: (() => void)[] = [];
-  #opening: Channel | undefined;
-  readonly #stop = new AbortController();
-
-  constructor(connection: Connection, name: string, setup: Setup, tools: LineTools) {
-    this.name = name;
-    this.#tools = tools;
-    tools.closing.addEventListener("abort", () => this.#stop.abort(), { once: true });
-    let resolve: () => void;
-    let reject: (fault: Fault) => void;
-    this.first = new Promise<void>((yes, no) => {
-      resolve = yes;
-      reject = no;
-    });
-    this.first.catch(() => {});
-    void this.#run(
-      connection,
-      setup,
-      () => resolve(),
-      (fault) => reject(fault),
-    );
-  }
-
-  /** The channel, when it is there. @throws Fault when `signal` aborts first */
-  async channel(signal: AbortSignal): Promise<Channel> {
-    while (!this.current) {
-      if (signal.aborted || this.#stop.signal.aborted) throw lost("the connection to the broker is closed", this.why);
-      await new Promise<void>((resolve) => {
-        const done = (): void => {
-          signal.removeEventListener("abort", done);
-          resolve();
-        };
-        this.#waiting.push(done);
-        signal.addEventListener("abort", done);
-      });
-    }
-    return this.current;
-  }
-
-  /** What was delivered on it and not acknowledged goes back to its queue. */
-  async close(): Promise<void> {
-    this.#stop.abort();
-    this.#wake();
-    await Promise.race([(this.current ?? this.#opening)?.close(), pause(1_000)]);
-  }
-
-  async #run(connection: Connection, setup: Setup, up: () => void, down: (fault: Fault) => void): Promise<void> {
-    const stop = this.#stop.signal;
-    for (let tries = 0; !stop.aborted; tries++) {
-      let channel: Channel | undefined;
-      try {
-        channel = await connection.acquire({ emitErrorsFromChannel: true });
-        this.#opening = channel;
-        const closed = this.#watch(channel);
-        if (stop.aborted) {
-          void channel.close();
-          return;
-        }
-        await setup(channel);
-        if (tries > 0 && !stop.aborted) this.#tools.note("info", `${this.name} is connected to the broker again`);
-        tries = 0;
-        this.current = channel;
-        this.why = undefined;
-        up();
-        this.#wake();
-        await closed;
-      } catch (thrown) {
-        this.why = thrown;
-        if (tries === 0 && !stop.aborted)
-          this.#tools.note("warn", `${this.name} cannot be set up`, { error: wordsOf(thrown) });
-        void channel?.close().catch(() => {});
-      }
-      this.current = undefined;
-      down(faultOf(this.why));
-      await pause(backoff(tries, this.#tools.random), stop);
-    }
-  }
-
-  /** Resolves when the channel is of no use any more. */
-  #watch(channel: Channel): Promise<void> {
-    return new Promise((resolve) => {
-      channel.on("close", resolve);
-      channel.on("error", (error) => {
-        this.why = error;
-        this.#tools.note("warn", `${this.name} lost its channel`, { error: wordsOf(error) });
-      });
-      channel.on("basic.cancel", () => {
-        this.why = new Error("the queue was deleted");
-        this.#tools.note("warn", `${this.name} was cancelled by the broker: its queue was deleted, and is made anew`);
-        void channel.close().catch(() => {});
-        resolve();
-      });
-    });
-  }
-
-  #wake(): void {
-    for (const done of this.#waiting.splice(0)) done();
-  }
-}
-
-/** Exponential, and spread, so that not all come back at once. */
-export function backoff(tries: number, random: () => number): number {
-  return Math.min(RETRY.most, RETRY.least * 2 ** Math.min(tries, 16)) * (0.5 + random() / 2);
-}
-
-export function pause(ms: number, signal?: AbortSignal): Promise<void> {
-  if (signal?.aborted) return Promise.resolve();
-  return new Promise((resolve) => {
-    const done = (): void => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal?.addEventListener("abort", done);
-  });
-}
-
-/** What the broker says of its own errors (AMQP 0-9-1 §1.2), as faults. */
-const CODES = {
-  ACCESS_REFUSED: ["permission_denied", "check the user, the password, and its permissions on the virtual host"],
-  NOT_ALLOWED: ["permission_denied", "does the virtual host exist, and may the user use it?"],
-  PRECONDITION_FAILED: [
-    "failed_precondition",
-    "a queue or exchange of this name exists with other settings: remove it, or choose another prefix",
-  ],
-  RESOURCE_LOCKED: ["failed_precondition", "another connection holds a queue of this name for itself"],
-  NOT_FOUND: ["unavailable", "a queue or exchange was deleted; it is declared again"],
-} as const;
-
-export function faultOf(thrown: unknown): Fault {
-  if (thrown instanceof Fault) return thrown;
-  const code = (thrown as { code?: string } | undefined)?.code ?? "";
-  const known = Object.hasOwn(CODES, code) ? CODES[code as keyof typeof CODES] : undefined;
-  if (!known) return lost("the connection to the broker is lost", thrown);
-  return new Fault(known[0], `the broker refuses: ${wordsOf(thrown)}`, { hint: known[1], cause: thrown });
-}
-
-function lost(message: string, cause: unknown, detail?: { readonly sent: false }): Fault {
-  const why = cause === undefined ? "" : `: ${wordsOf(cause)}`;
-  return new Fault("unavailable", message + why, { cause, ...(detail && { detail }) });
-}
-
-function throwLost(thrown: unknown): never {
-  throw lost("the broker has not confirmed the message", thrown);
-}
-
-/** The driver's messages name no credentials. */
-function wordsOf(error: unknown): string {
-  const { code, message } = error as { code?: string; message?: string };
-  return [code, message ?? toFault(error).message].filter(Boolean).join(": ").slice(0, 300);
 }

@@ -4,10 +4,11 @@
  */
 import type { Host } from "../../contract/index.ts";
 import { type Fault, toFault } from "../../log/index.ts";
-import { type Broker, backoff, type Line, pause } from "./broker.ts";
+import type { Broker } from "./broker.ts";
 import { Deliveries, type Delivery } from "./deliveries.ts";
 import type { Channel, Message } from "./driver.ts";
 import { answerFrame } from "./frames.ts";
+import { backoff, type Line, pause } from "./line.ts";
 import { FRAMES, FRAMES_TYPE, HEADER, type Names, quorum } from "./names.ts";
 import { answerPlain } from "./plain.ts";
 import { Reply } from "./reply.ts";

@@ -1,8 +1,9 @@
 /** A client's connection: its own queue for answers, and the requests that wait for some. */
 import { Fault, faultFromJson } from "../../log/fault.ts";
 import type { Cursor, LogEvent, Page, Verdict } from "../../log/index.ts";
-import { Broker, type Line } from "./broker.ts";
+import { Broker } from "./broker.ts";
 import type { Channel, Message, TlsOptions } from "./driver.ts";
+import type { Line } from "./line.ts";
 import { FRAMES, FRAMES_TYPE, type Names, namesOf, PREFIX, parseUrl } from "./names.ts";
 
 export interface AmqpPeerOptions {

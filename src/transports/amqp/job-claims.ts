@@ -3,10 +3,10 @@
  * one is known to be lost, and then it depends on the method whether it is run again.
  */
 import { Fault } from "../../log/index.ts";
-import { pause } from "./broker.ts";
 import type { JobItems } from "./job-items.ts";
 import { record } from "./job-log.ts";
 import type { JobState } from "./job-state.ts";
+import { pause } from "./line.ts";
 
 /** How often a worker that holds a call which another one has been given is asked whether it lives, in milliseconds. */
 const PROBE_MS = 1_000;

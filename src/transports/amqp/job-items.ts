@@ -3,8 +3,8 @@
  * some may come out of order; each is acknowledged when the call's log has it, which is read here for that.
  */
 import { type Cursor, faultFromJson, toFault } from "../../log/index.ts";
-import { pause } from "./broker.ts";
 import type { Holder, JobState, Said } from "./job-state.ts";
+import { pause } from "./line.ts";
 
 export class JobItems {
   readonly #state: JobState;

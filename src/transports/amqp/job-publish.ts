@@ -1,8 +1,9 @@
 /** The job of a call, into the queue of its method. */
-import { pause } from "./broker.ts";
+
 import { record } from "./job-log.ts";
 import { JOB, type Job } from "./job-messages.ts";
 import type { JobState } from "./job-state.ts";
+import { pause } from "./line.ts";
 
 /**
  * With a new token: of an older copy of the job nobody knows whether it is in the queue. Resolves when the broker has

@@ -5,11 +5,12 @@
  */
 import type { HandlerCall, Host, Member, Method, Service } from "../../contract/index.ts";
 import { Fault, isEnd, type Store } from "../../log/index.ts";
-import { type Broker, type Line, pause } from "./broker.ts";
+import type { Broker } from "./broker.ts";
 import { declareDead } from "./calls.ts";
 import type { Channel, Message } from "./driver.ts";
 import { JobCall } from "./job-call.ts";
 import { type FromWorker, JOB, parseJobMessage, type ToWorker } from "./job-messages.ts";
+import { type Line, pause } from "./line.ts";
 import { type Names, quorum } from "./names.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: services of all types

@@ -3,11 +3,12 @@
  * is acknowledged when the server has stored its end; until then the broker keeps it for another worker.
  */
 import type { Member, Method, Service } from "../../contract/index.ts";
-import { Broker, type BrokerOptions, type Line, pause } from "./broker.ts";
+import { Broker, type BrokerOptions } from "./broker.ts";
 import { declareDead } from "./calls.ts";
 import type { Channel, Message, TlsOptions } from "./driver.ts";
 import { type FromWorker, JOB, type Job, parseJobMessage, type ToWorker } from "./job-messages.ts";
 import { isQueued, jobArguments } from "./jobs.ts";
+import { type Line, pause } from "./line.ts";
 import { type Names, namesOf, PREFIX } from "./names.ts";
 import { WorkerRun } from "./worker-run.ts";
 
