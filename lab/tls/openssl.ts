@@ -2,7 +2,7 @@
  * The OpenSSL of the system by FFI, for what the platform's TLS does not do: early data (RFC 8446 §2.3) on
  * both sides, tickets that are handed from process to process, and a flight that is one piece of bytes.
  */
-import { CString, dlopen, FFIType, JSCallback, type Pointer, ptr } from "bun:ffi";
+import { CString, dlopen, FFIType, JSCallback, type Pointer, ptr, toArrayBuffer } from "bun:ffi";
 import { createPrivateKey, X509Certificate } from "node:crypto";
 
 const { i32, u32, u64, pointer } = {
@@ -28,6 +28,10 @@ function load() {
       SSL_CTX_set_session_id_context: { args: [pointer, pointer, u32], returns: i32 },
       SSL_CTX_set_keylog_callback: { args: [pointer, pointer], returns: FFIType.void },
       SSL_CTX_set_alpn_select_cb: { args: [pointer, pointer, pointer], returns: FFIType.void },
+      SSL_CTX_add_custom_ext: {
+        args: [pointer, u32, u32, pointer, pointer, pointer, pointer, pointer],
+        returns: i32,
+      },
       SSL_select_next_proto: { args: [pointer, pointer, pointer, u32, pointer, u32], returns: i32 },
       SSL_new: { args: [pointer], returns: pointer },
       SSL_free: { args: [pointer], returns: FFIType.void },
@@ -97,6 +101,8 @@ export interface ContextOptions {
   readonly allowReplay?: boolean;
   /** Such as `X25519:P-256`; a client sends a key share for the first. */
   readonly groups?: string;
+  /** Of a client: its hello has an extension of this type (private use: 0xff00 and more) with so many zeros. */
+  readonly filling?: { readonly type: number; readonly bytes: number };
   /** Of a server: the protocol that it takes, of a client that offers it (RFC 7301). */
   readonly alpn?: string;
   /** 80 bytes: contexts with the same take each other's tickets. */
@@ -126,6 +132,7 @@ export class TlsContext {
     set(CONTROL.maximum, VERSION[version], null, `TLS ${version}`);
     if (groups !== undefined) set(CONTROL.groups, 0, Buffer.from(`${groups}\0`), `the groups ${groups}`);
     if (ticketKeys) set(CONTROL.ticketKeys, ticketKeys.length, ticketKeys, "the keys of tickets");
+    if (options.filling) this.#fill(options.filling);
     if (isServer) {
       this.#identify(certificates, key);
       openssl.SSL_CTX_set_session_id_context(this.pointer, ptr(Buffer.from("backtalk")), 8);
@@ -144,6 +151,24 @@ export class TlsContext {
   free(): void {
     this.openssl.SSL_CTX_free(this.pointer);
     for (const each of this.#callbacks) each.close();
+  }
+
+  #fill({ type, bytes }: NonNullable<ContextOptions["filling"]>): void {
+    const zeros = new Uint8Array(bytes);
+    const add = new JSCallback(
+      (_ssl: Pointer, _type: number, _context: number, out: Pointer, outBytes: Pointer) => {
+        new BigUint64Array(toArrayBuffer(out, 0, 8))[0] = BigInt(ptr(zeros));
+        new BigUint64Array(toArrayBuffer(outBytes, 0, 8))[0] = BigInt(bytes);
+        return 1;
+      },
+      // What comes after them is not looked at.
+      { args: [pointer, u32, u32, pointer, pointer], returns: i32 },
+    );
+    this.#callbacks.push(add);
+    const where = EXTENSION_IN.clientHello;
+    if (this.openssl.SSL_CTX_add_custom_ext(this.pointer, type, where, add.ptr, null, null, null, null) !== 1) {
+      throw new Error(`OpenSSL does not take an extension of type ${type}: ${reason(this.openssl)}`);
+    }
   }
 
   #choose(alpn: string): void {
@@ -180,6 +205,7 @@ export class TlsContext {
 
 const CONTROL = { extraCertificate: 14, ticketKeys: 59, groups: 92, minimum: 123, maximum: 124 } as const;
 const ALPN = { ok: 0, ignored: 3 } as const;
+const EXTENSION_IN = { clientHello: 0x80 } as const;
 const NO_ANTI_REPLAY = 1 << 24;
 const EVP_PKEY_EC = 408;
 

@@ -7,6 +7,7 @@ import { readMessages, writeMessage } from "../../tls/http.ts";
 import { openOpenssl, TlsContext, type VERSION } from "../../tls/openssl.ts";
 import { BlockingSocket, LateError } from "../../tls/socket.ts";
 import { serveProgram } from "../../wire/program.ts";
+import { FILLING } from "./evidence.ts";
 
 export interface Visit {
   readonly address: string;
@@ -25,8 +26,8 @@ export interface Visit {
   /** Early data is sent also when the ticket does not allow it, and is said to be accepted: a forged claim. */
   readonly forge?: boolean;
   readonly groups?: string;
-  /** Over TCP (default `http/1.1`). */
-  readonly alpn?: readonly string[];
+  /** Over TCP: bytes that the ClientHello is larger by. */
+  readonly fillingBytes?: number;
   /** Requests on the connection (default 1). */
   readonly requests?: number;
   /** Longest time until the last response, in milliseconds (default 15,000). */
@@ -74,12 +75,17 @@ function warm(): void {
 const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString("base64");
 
 function visitTcp(visit: Visit): Visited {
-  const { version = "1.3", forge = false, groups, alpn = ["http/1.1"] } = visit;
-  const context = new TlsContext(openOpenssl(), { isServer: false, version, ...(groups !== undefined && { groups }) });
+  const { version = "1.3", forge = false, groups, fillingBytes } = visit;
+  const context = new TlsContext(openOpenssl(), {
+    isServer: false,
+    version,
+    ...(groups !== undefined && { groups }),
+    ...(fillingBytes !== undefined && { filling: { type: FILLING, bytes: fillingBytes } }),
+  });
   const end = new TlsEnd(context, {
     ...(visit.session !== undefined && { session: Buffer.from(visit.session, "base64") }),
     forgeEarlyData: forge,
-    alpn,
+    alpn: ["http/1.1"],
   });
   const stage: Stage = { waitsFor: "connection", since: performance.now() };
   try {

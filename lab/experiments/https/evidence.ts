@@ -1,6 +1,10 @@
 /** What the packets of one visit show, and what is concluded from two of them. Pure. */
-import { readEncryptedExtensions, readServerHello } from "../../../src/wire/packet/tls-hello.ts";
+import { readClientHello, readEncryptedExtensions, readServerHello } from "../../../src/wire/packet/tls-hello.ts";
+import { groupName } from "../../../src/wire/packet/tls-names.ts";
 import type { Story } from "../../capture/story.ts";
+
+/** An extension for private use (RFC 8446 §11), which servers pass over: it stands for a key share that is not there. */
+export const FILLING = 0xff4b;
 
 export interface Evidence {
   /** From the client's first packet to the first byte of the response, at the client's port; nanoseconds. */
@@ -25,6 +29,9 @@ export interface Evidence {
   readonly cookieUsed: number | undefined;
   readonly synData: number;
   readonly helloBytes: number;
+  /** The groups of its key shares, each with the bytes of its key; and bytes that only fill it. */
+  readonly keyShares: readonly string[];
+  readonly fillingBytes: number;
   /** The server has taken a ticket: no Certificate, in TLS 1.3 a pre_shared_key in its ServerHello. */
   readonly isResumed: boolean;
   readonly certificateBytes: number;
@@ -53,6 +60,7 @@ export function evidenceOf(story: Story, delayNs: number): Evidence | undefined 
       what.kind === "handshake" && what.message.name === name && by === isClient ? [{ ...what.message, at }] : [],
     );
   const hello = said("ClientHello", true)[0];
+  const read = hello && readClientHello(hello.body);
   const hellos = said("ServerHello", false).flatMap(({ body }) => readServerHello(body) ?? []);
   const serverHello = hellos.find(({ isRetryRequest }) => !isRetryRequest);
   const allowed = said("EncryptedExtensions", false).map(({ body }) => readEncryptedExtensions(body));
@@ -87,6 +95,8 @@ export function evidenceOf(story: Story, delayNs: number): Evidence | undefined 
     cookieUsed: syn?.cookie,
     synData: syn?.data ?? 0,
     helloBytes: bytesOf(hello),
+    keyShares: read?.keyShares.map(({ group, bytes }) => `${groupName(group)} (${text(bytes)} bytes)`) ?? [],
+    fillingBytes: read?.extensions.find(({ type }) => type === FILLING)?.data.length ?? 0,
     // Only TLS 1.3 has EncryptedExtensions.
     isResumed:
       serverHello !== undefined &&
@@ -125,6 +135,8 @@ function lateness(packets: Story["packets"], end: number, start: number, delayNs
 const UDP_HEADERS = 28;
 /** Another one of these would have been too much. */
 const DATAGRAM_BYTES = 1_252;
+/** A hello with the shares of elliptic curves alone, and a ticket, is smaller. */
+const LARGE_BYTES = 1_024;
 /** With its header of four bytes. */
 const bytesOf = (message: { readonly length: number } | undefined) => (message ? message.length + 4 : 0);
 
@@ -157,9 +169,7 @@ export function judge(
   const parts: string[] = [];
   if (first.isRetried) parts.push("Retry before the handshake");
   if (first.isHelloRetried) parts.push("HelloRetryRequest: a second ClientHello");
-  if (way.isQuic && first.helloBytes > DATAGRAM_BYTES) {
-    parts.push(`ClientHello of ${text(first.helloBytes)} bytes in more than one datagram of the first flight`);
-  }
+  if (first.helloBytes > LARGE_BYTES) parts.push(helloText(first, way.isQuic));
   const { client, server } = first.firstFlight;
   if (client > 0 && server <= 3 * client && server + DATAGRAM_BYTES > 3 * client && first.certificateBytes > server) {
     parts.push(
@@ -185,6 +195,15 @@ export function judge(
     isContradicted = words.claimsEarly !== isTaken || words.handledEarly !== isTaken;
   }
   return { why: parts.join("; "), isContradicted };
+}
+
+/** What a large hello has in it. */
+function helloText({ helloBytes, keyShares, fillingBytes }: Evidence, isQuic: boolean): string {
+  const shares = keyShares.length === 0 ? "no key share" : `key shares ${keyShares.join(", ")}`;
+  const filling =
+    fillingBytes === 0 ? "" : `, and ${text(fillingBytes)} bytes that fill it in place of one for X25519MLKEM768`;
+  const where = isQuic && helloBytes > DATAGRAM_BYTES ? " in more than one datagram of the first flight" : "";
+  return `ClientHello of ${text(helloBytes)} bytes${where}: ${shares}${filling}`;
 }
 
 function synText({ synData, helloBytes }: Evidence): string {

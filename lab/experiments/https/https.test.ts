@@ -1,9 +1,11 @@
 import { describe, expect, test } from "bun:test";
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import type { Finding } from "../../experiment.ts";
 import { hasNetwork, type Tried, tryOut } from "../../testing.ts";
 import { hasTshark, tshark } from "../../testing-tshark.ts";
 import { median } from "../../units.ts";
 import { parseDrop } from "../../wire/index.ts";
+import { makeChain } from "./chain.ts";
 import type { Visited } from "./client.ts";
 import { type Evidence, judge } from "./evidence.ts";
 import { https } from "./experiment.ts";
@@ -22,6 +24,8 @@ function expectCounts(tried: Tried, variant?: Variant): void {
     const theory = expectation(way, variant);
     expect(found, JSON.stringify(found)).toMatchObject({ expected: `${theory.first} / ${theory.again}` });
     expect(["ok", "refused"]).toContain(found.verdict);
+    // A link that is far too slow makes both sides send again what was only late.
+    if (found.why.startsWith("the link has")) continue;
     for (const which of ["first", "again"] as const) {
       expect(Math.abs(median(samples(found, `${which}OnWay`)) - theory[which])).toBeLessThan(0.15);
       if (found.verdict !== "ok") console.log(`busy: ${found.name}: ${found.why}`);
@@ -40,8 +44,10 @@ test.skipIf(!isAvailable)(
     const har = tried.run.findings.har as { time: number; comment: string; timings: { ssl: number } }[];
     expect(har.length).toBeGreaterThanOrEqual(5 * 15);
     const zeroRtt = har.filter(({ comment }) => comment === "TCP Fast Open + TLS 1.3 0-RTT, again");
-    expect(Math.min(...zeroRtt.map(({ time }) => time))).toBeWithin(95, 120);
-    expect(Math.min(...zeroRtt.map(({ timings }) => timings.ssl))).toBeLessThan(10);
+    if (!tried.isTooBusy) {
+      expect(Math.min(...zeroRtt.map(({ time }) => time))).toBeWithin(95, 120);
+      expect(Math.min(...zeroRtt.map(({ timings }) => timings.ssl))).toBeLessThan(10);
+    }
     expectCounts(tried);
     const why = (name: string) => tried.finding(name).why;
     expect(why("TCP + TLS 1.2")).toMatch(/(^|verdict; )ticket used, no Certificate$/);
@@ -71,7 +77,8 @@ async function expectDecrypted({ run }: Tried): Promise<void> {
 const SAYS: Readonly<Record<Variant, readonly (readonly [string, string])[]>> = {
   pq: [
     ["TCP Fast Open + TLS 1.3", "the rest waited for the SYN-ACK"],
-    ["QUIC + HTTP/3", "in more than one datagram"],
+    ["QUIC + HTTP/3", "in more than one datagram of the first flight: key shares X25519MLKEM768 (1,216 bytes)"],
+    ["TCP + TLS 1.3", "key shares X25519 (32 bytes), and 1,220 bytes that fill it in place of one for X25519MLKEM768"],
   ],
   chain: [["QUIC + HTTP/3", "the server stopped after"]],
   hrr: [
@@ -147,6 +154,8 @@ const EVIDENCE: Evidence = {
   cookieUsed: undefined,
   synData: 0,
   helloBytes: 500,
+  keyShares: ["X25519 (32 bytes)"],
+  fillingBytes: 0,
   isResumed: true,
   certificateBytes: 0,
   isHelloRetried: false,
@@ -174,6 +183,20 @@ test("a forged claim is refused: the capture decides, not the words", () => {
   const never = { ...refused, earlySent: false };
   expect(judge(way, EVIDENCE, never, honest).why).toContain("no early data on the wire");
   expect(judge(way, EVIDENCE, { ...EVIDENCE, earlySent: false }, honest).isContradicted).toBe(true);
+});
+
+test.skipIf(Bun.which("openssl") === null)("the chain of 6 KB is one: each certificate is signed by the next", () => {
+  const { certificates, key } = makeChain();
+  const chain = certificates.map((pem) => new X509Certificate(pem));
+  expect(chain.length).toBe(4);
+  for (const [n, each] of chain.entries()) {
+    const issuer = chain[n + 1] ?? each;
+    expect(each.checkIssued(issuer) && each.verify(issuer.publicKey)).toBe(true);
+    expect(each.ca).toBe(n > 0);
+  }
+  expect(chain[0]!.checkPrivateKey(createPrivateKey(key))).toBe(true);
+  expect(chain[0]!.checkHost("localhost")).toBe("localhost");
+  expect(chain.reduce((sum, { raw }) => sum + raw.length, 0)).toBeWithin(5_500, 6_500);
 });
 
 describe("visits that came to nothing", () => {

@@ -3,6 +3,7 @@ import { makeCertificate } from "../../../src/net/certificate.ts";
 import { type Conditions, clientLink } from "../../conditions.ts";
 import type { Network } from "../../experiment.ts";
 import type { HostSpec, Program } from "../../wire/index.ts";
+import { type Chain, makeChain } from "./chain.ts";
 import type { Visit, Visited } from "./client.ts";
 import type { Serving } from "./server.ts";
 import { type Variant, WAYS, type Way } from "./ways.ts";
@@ -60,20 +61,12 @@ export async function serveAll(
   variant: Variant | undefined,
   { congestion }: Conditions,
 ): Promise<Map<Way, number>> {
-  const one = makeCertificate(["localhost"], Date.now());
-  const certificates = [one.cert];
-  // Certificates with many names stand for those of authorities: what counts is the size of the flight.
-  if (variant === "chain") {
-    const names = Array.from({ length: 40 }, (_, n) => `name-${n}.of.a.long.chain.example`);
-    while (Buffer.byteLength(certificates.join("")) < (5_000 * 4) / 3) {
-      certificates.push(makeCertificate(names, Date.now()).cert);
-    }
-  }
+  const { certificates, key } = variant === "chain" ? makeChain() : alone();
   const ports = new Map<Way, number>();
   for (const way of WAYS) {
     const serving: Serving = {
       certificates,
-      key: one.key,
+      key,
       version: way.version,
       // On QUIC the platform gives no tickets without; a client that does not want early data sends none.
       maxEarlyData: (way.early || way.isQuic) && variant !== "ticket-only" ? EARLY_BYTES : 0,
@@ -85,6 +78,11 @@ export async function serveAll(
     ports.set(way, await server.call<number>(way.isQuic ? "serveQuic" : "serveTcp", address, serving));
   }
   return ports;
+}
+
+function alone(): Chain {
+  const { cert, key } = makeCertificate(["localhost"], Date.now());
+  return { certificates: [cert], key };
 }
 
 export interface Trip {
@@ -117,7 +115,7 @@ export async function visitAll(net: Network, { name, ways, ports, variant, condi
         requests: way.isReused ? 2 : 1,
         withinMs: Math.max(PATIENCE_MS, PATIENCE_TRIPS * conditions.rttMs),
         ...(variant === "hrr" && { groups: "X25519:P-256" }),
-        ...(variant === "pq" && (way.isQuic ? { groups: "X25519MLKEM768:X25519" } : { alpn: FILLING })),
+        ...(variant === "pq" && (way.isQuic ? { groups: "X25519MLKEM768:X25519" } : { fillingBytes: SHARE_BYTES })),
       };
       const make = (how: Visit) =>
         program
@@ -147,5 +145,5 @@ function ended(message: string): Visited {
   return { failed, keyLog: [], status: 0, triedEarly: false, claimsEarly: false };
 }
 
-/** 1,184 bytes, as much as an encapsulation key of ML-KEM-768 (FIPS 203 §8), in names of protocols. */
-const FILLING = ["http/1.1", ...Array.from({ length: 5 }, (_, n) => `${n}`.padEnd(235, "fills-the-hello-"))];
+/** Of X25519MLKEM768 (draft-ietf-tls-ecdhe-mlkem): a key of ML-KEM-768 and one of X25519, and the head of the share. */
+const SHARE_BYTES = 1_184 + 32 + 4;

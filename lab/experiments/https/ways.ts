@@ -102,7 +102,7 @@ export const WAYS: readonly Way[] = [
 
 export const VARIANTS = {
   pq: "a ClientHello larger than a SYN, as with a post-quantum key share (X25519MLKEM768)",
-  chain: "a certificate chain of 6 KB",
+  chain: "a certificate chain of 6 KB: leaf, two intermediates, root",
   hrr: "the server wants another group: HelloRetryRequest",
   "ticket-only": "tickets that do not allow early data, and a client that claims it",
   retry: "a QUIC server that has each address proven first: Retry",

@@ -146,7 +146,7 @@ async function tryCase(
   const { session } = await client.call<Visited>(call, visit);
   await Promise.all([net.capture(), server.call("handled"), server.call("keyLogs")]);
   const visited = await client.call<Visited>(call, { ...visit, method, ...(session !== undefined && { session }) });
-  await settled(net, conditionsMs(net));
+  await settled(net, server, conditionsMs(net));
   const flight = flightOf(await net.capture({ keep: true }), port);
   for (let n = 0; n < times; n++) {
     if (way === "TCP") await client.call("sendAgain", address, port, visited.flight);
@@ -154,7 +154,7 @@ async function tryCase(
       // A server of QUIC drains a connection before it forgets its ids (RFC 9000 §10.2).
       await Bun.sleep(isQuic ? 500 : 0);
       for (const frame of flight) await net.hosts["client"]!.inject(frame);
-      await settled(net, conditionsMs(net));
+      await settled(net, server, conditionsMs(net));
     }
   }
   const seen = await net.capture();
@@ -171,11 +171,13 @@ async function tryCase(
 
 const conditionsMs = (net: Network) => Math.max(20, (net.check?.rttMs ?? 20) * 2);
 
-/** Until nothing more passes for so long. */
-async function settled(net: Network, quietMs: number): Promise<void> {
+/** Until nothing more passes for so long, and the server has had its turns: on a busy machine it is late to answer. */
+async function settled(net: Network, server: Program, quietMs: number): Promise<void> {
   for (let before = -1, now = 0; now !== before; ) {
     before = now;
+    await server.call("version");
     await Bun.sleep(quietMs);
+    await server.call("version");
     now = (await net.capture({ keep: true })).length;
   }
 }

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { readHandshake } from "../../../src/wire/packet/tls.ts";
+import type { Story } from "../../capture/story.ts";
 import { hasNetwork, tryOut } from "../../testing.ts";
 import { CASES, conclude, replay } from "./experiment.ts";
 
@@ -24,26 +25,22 @@ test.skipIf(!hasNetwork("replay"))(
   60_000,
 );
 
-test("a server's word that the capture does not bear out is a failure", () => {
-  const each = CASES.find(({ name }) => name === "TCP, POST, single-use tickets")!;
-  // EncryptedExtensions with early_data (42), or without any.
-  const extensions = (isAccepted: boolean) =>
-    Uint8Array.from(isAccepted ? [8, 0, 0, 6, 0, 4, 0, 42, 0, 0] : [8, 0, 0, 2, 0, 0]);
-  const flight = (isAccepted: boolean) => ({
+/** Early data, and EncryptedExtensions that have early_data (42) or nothing. */
+function flight(isAccepted: boolean): Story {
+  const extensions = isAccepted ? [8, 0, 0, 6, 0, 4, 0, 42, 0, 0] : [8, 0, 0, 2, 0, 0];
+  const [message] = readHandshake(Uint8Array.from(extensions));
+  return {
     isQuic: false,
     packets: [],
     events: [
-      { at: 0, isClient: true, what: { kind: "data" as const, bytes: 9, isEarly: true } },
-      {
-        at: 1,
-        isClient: false,
-        what: {
-          kind: "handshake" as const,
-          message: readHandshake(extensions(isAccepted))[0]!,
-        },
-      },
+      { at: 0, isClient: true, what: { kind: "data", bytes: 9, isEarly: true } },
+      { at: 1, isClient: false, what: { kind: "handshake", message: message! } },
     ],
-  });
+  };
+}
+
+test("a server's word that the capture does not bear out is a failure", () => {
+  const each = CASES.find(({ name }) => name === "TCP, POST, single-use tickets")!;
   const handled = { method: "POST", path: "/", isEarly: true };
   const tried = { handled: [handled], status: 200, seen: [], keyLog: [] };
   expect(conclude(each, 1, { ...tried, stories: [flight(true), flight(false)] }).verdict).toBe("ok");
@@ -57,13 +54,6 @@ test("a server's word that the capture does not bear out is a failure", () => {
 
 test("425 answers what came as early data; a flight that the server did not take as such has nothing to answer", () => {
   const each = CASES.find(({ name }) => name === "Fast Open, POST, 425 Too Early")!;
-  const early = { at: 0, isClient: true, what: { kind: "data" as const, bytes: 9, isEarly: true, stream: 0 } };
-  const flight = (isAccepted: boolean) => {
-    const extensions = new Set(isAccepted ? [42] : []);
-    const message = { kind: "EncryptedExtensions" as const, bytes: 9, extensions };
-    const answer = { at: 1, isClient: false, what: { kind: "handshake" as const, message } };
-    return { isQuic: false, client: "10.0.0.1:1", packets: [], events: [early, answer] };
-  };
   const handled = { method: "POST", path: "/", isEarly: false };
   const tried = {
     handled: [handled],

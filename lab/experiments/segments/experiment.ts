@@ -103,7 +103,8 @@ const CASES: readonly Case[] = [
     who: "the server, by its pauses",
     expected: "a read for each write",
     isRight: ({ reads, writes }) => Math.abs(reads.length - writes) <= 2,
-    isRead: (reads) => Math.abs(reads.length - 20) <= 2,
+    // On a busy machine some meet in the queue of the reader.
+    isRead: (reads) => reads.filter((bytes) => bytes === 1_050).length >= 10,
     explain:
       "Writes that are far apart leave apart, and a waiting reader sees each. It looks like messages, until two of them meet in a queue: whoever needs messages must frame them.",
   },

@@ -1,7 +1,7 @@
 /** A packet ladder that can be scrolled and zoomed: only what is in the window is drawn. */
 import type { PageLadder, Row } from "./data.ts";
 import { detail } from "./detail.ts";
-import { lowerBound, type Mode, type Positions, positions, timeText } from "./positions.ts";
+import { isLoss, LABEL_PX, labelled, lowerBound, type Mode, type Positions, positions, timeText } from "./positions.ts";
 import { type Columns, characterOf, columnsOf, drawRow, element } from "./rungs.ts";
 
 /** Arrows in the window; of more, one for each line of pixels, side and kind is drawn. */
@@ -130,12 +130,12 @@ export class LadderView {
       if (Math.max(to[index]!, from[index]!) > top - 30) visible.push(index);
     }
     const drawn = visible.length > MOST_ARROWS ? this.#thinned(visible) : visible;
-    const labelled = this.#labelled(drawn);
+    const shown = labelled(from, this.#rows, drawn, this.#selected);
     let timeAt = Number.NEGATIVE_INFINITY;
     for (const index of drawn) {
       const row = this.#rows[index]!;
       const y = from[index]! - top;
-      const hasTime = this.#mode === "order" && y - timeAt >= 14;
+      const hasTime = this.#mode === "order" && y - timeAt >= LABEL_PX;
       if (hasTime) timeAt = y;
       shapes.push(
         drawRow(row, {
@@ -143,29 +143,13 @@ export class LadderView {
           y,
           yEnd: to[index]! - top,
           columns,
-          label: labelled.has(index) ? this.#ladder.texts[row[6]]! : undefined,
+          label: shown.has(index) ? this.#ladder.texts[row[6]]! : undefined,
           time: hasTime ? timeText(row[0]) : undefined,
           isSelected: index === this.#selected,
         }),
       );
     }
     this.#svg.replaceChildren(...shapes);
-  }
-
-  /** A label needs a line of its own on its side. Where there is none for all, what was chosen, lost or sent again has it. */
-  #labelled(drawn: readonly number[]): ReadonlySet<number> {
-    const labelled = new Set<number>();
-    const taken = new Set<string>();
-    const lineOf = (index: number) => Math.floor(this.#positions.from[index]! / 7);
-    const rank = (index: number) => (index === this.#selected ? 0 : isLoss(this.#rows[index]!) ? 1 : 2);
-    for (const index of drawn.toSorted((a, b) => rank(a) - rank(b) || a - b)) {
-      const [line, host] = [lineOf(index), this.#rows[index]![2]];
-      // Lines of half the height: the one before and the one after have to be free, too.
-      if ([-1, 0, 1].some((by) => taken.has(`${host} ${line + by}`))) continue;
-      taken.add(`${host} ${line}`);
-      labelled.add(index);
-    }
-    return labelled;
   }
 
   #thinned(visible: readonly number[]): number[] {
@@ -359,9 +343,4 @@ function hint(
   paragraph.className = "muted";
   paragraph.textContent = text;
   return paragraph;
-}
-
-/** It was lost, or sent again. */
-function isLoss(row: Row): boolean {
-  return row[8] !== "" || row[9].includes("retransmission");
 }

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { ladderOf } from "../../capture/climb.ts";
 import { madeCapture } from "../testing.ts";
 import { pageLadder } from "./data.ts";
-import { lowerBound, MOST_PIXELS, positions, timeText } from "./positions.ts";
+import { isLoss, LABEL_PX, labelled, lowerBound, MOST_PIXELS, positions, timeText } from "./positions.ts";
 
 const page = pageLadder(ladderOf(madeCapture(40)), null, 10_000);
 
@@ -76,4 +76,29 @@ test("times are short", () => {
     "288.4 ms",
     "1.204 s",
   ]);
+});
+
+test("labels do not cover each other, and what is selected, lost or sent again has one", () => {
+  const all = [...page.rows.keys()];
+  for (const zoom of [0.1, 0.3, 1]) {
+    const { from } = positions(page, page.rows, "order", zoom, 600);
+    for (const selected of [-1, 3, 17]) {
+      const shown = labelled(from, page.rows, all, selected);
+      if (selected >= 0) expect(shown.has(selected)).toBe(true);
+      for (const host of [0, 1]) {
+        const ys = all
+          .filter((index) => shown.has(index) && page.rows[index]![2] === host)
+          .map((index) => from[index]!);
+        for (const [n, y] of ys.slice(1).entries()) expect(y - ys[n]!).toBeGreaterThanOrEqual(LABEL_PX);
+      }
+      // Without a label it has one of its own rank too near.
+      for (const index of all.filter((each) => isLoss(page.rows[each]!) && !shown.has(each))) {
+        const isNear = (other: number) =>
+          page.rows[other]![2] === page.rows[index]![2] && Math.abs(from[other]! - from[index]!) < LABEL_PX;
+        expect(
+          all.some((other) => shown.has(other) && (other === selected || isLoss(page.rows[other]!)) && isNear(other)),
+        ).toBe(true);
+      }
+    }
+  }
 });

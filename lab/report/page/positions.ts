@@ -103,3 +103,39 @@ export function timeText(ns: number): string {
   if (ms >= 1_000) return `${(ms / 1_000).toFixed(3)} s`;
   return `${ms >= 100 ? ms.toFixed(1) : ms.toFixed(2)} ms`;
 }
+
+/** Pixels that a label needs to itself. */
+export const LABEL_PX = 14;
+
+/**
+ * Which of the packets that are drawn have their label: it needs a line of its own on its side. Where there is none
+ * for all, what is selected, lost or sent again has it.
+ */
+export function labelled(
+  from: Float64Array,
+  rows: readonly Row[],
+  drawn: readonly number[],
+  selected: number,
+): ReadonlySet<number> {
+  const chosen = new Set<number>();
+  /** By host and line of the page: where a label is in it. */
+  const taken = new Map<string, number>();
+  const rank = (index: number) => (index === selected ? 0 : isLoss(rows[index]!) ? 1 : 2);
+  for (const index of drawn.toSorted((a, b) => rank(a) - rank(b) || a - b)) {
+    const [y, host] = [from[index]!, rows[index]![2]];
+    const line = Math.floor(y / LABEL_PX);
+    const isTaken = [-1, 0, 1].some((by) => {
+      const other = taken.get(`${host} ${line + by}`);
+      return other !== undefined && Math.abs(other - y) < LABEL_PX;
+    });
+    if (isTaken) continue;
+    taken.set(`${host} ${line}`, y);
+    chosen.add(index);
+  }
+  return chosen;
+}
+
+/** It was lost, or sent again. */
+export function isLoss(row: Row): boolean {
+  return row[8] !== "" || row[9].includes("retransmission");
+}
