@@ -72,16 +72,22 @@ test(
     symlinkSync(process.execPath, join(bin, "bun"));
     const alone = (...args: string[]) => place.run(["lab", ...args], "", { PATH: bin });
     const junit = await place.file("junit.xml", "");
-    const refused = await alone("nagle", "--junit", junit);
+    const refused = await alone("hol", "--junit", junit);
     expect(refused.code).toBe(19);
     expect(refused.err).toMatch(
-      /nagle needs an emulated network: .*not installed: .*unshare|nagle needs an emulated network: network namespaces are a part of Linux/,
+      /hol needs an emulated network, as loopback loses nothing: (not installed: .*unshare|network namespaces are a part of Linux)/,
     );
     expect(refused.err).not.toContain("    at ");
     expect(readFileSync(junit, "utf8")).toContain('errors="1"');
     const listed = await alone();
     expect(listed.code).toBe(0);
-    expect(listed.err).toMatch(/Remedy: .*\n.*without verdicts: blocking, restart/);
+    expect(listed.err).toMatch(/Remedy: .*\nOver loopback, as far as programs can count it: .*blocking, .*idempotency/);
+    const counted = await alone("idempotency");
+    expect([counted.code, counted.out]).toEqual([
+      0,
+      expect.stringContaining("over loopback: nothing is said about delay"),
+    ]);
+    expect(counted.out).toMatch(/^POST without a key +2 +2 +2 +no +ok$/m);
   },
   LONG,
 );

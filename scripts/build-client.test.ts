@@ -131,4 +131,4 @@ test("the declarations are enough for a project that has only the package", asyn
   expect(compile("esnext", "bundler")).toBe("");
   await main('await client.s.half({ n: "1" });');
   expect(compile("nodenext", "nodenext")).toContain("is not assignable to type 'number'");
-}, 60_000);
+}, 180_000);

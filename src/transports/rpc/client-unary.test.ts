@@ -74,7 +74,7 @@ describe("answers", () => {
     ["no status", () => told([ONE], { "x-other": "0" }), "unavailable: the connection broke: protocol error: missing"],
     ["a status", () => told([], { "grpc-status": "5", "grpc-message": "n%C3%B6" }), "not_found: nö"],
     ["a status that is none", () => told([], { "grpc-status": "99" }), "unavailable: the connection broke: invalid"],
-    ["HTTP's 404", () => told([], {}, { ":status": 404 }), "unimplemented: HTTP 404"],
+    ["HTTP's 404", () => told([], {}, { ":status": 404 }), "unimplemented: the server answered HTTP 404"],
     ["HTTP's 503", () => told([], {}, { ":status": 503 }), "unavailable: the connection broke: HTTP 503"],
     ["a page", () => told([ONE], {}, { ":status": 200, "content-type": "text/html" }), "unavailable: the connection"],
   ];

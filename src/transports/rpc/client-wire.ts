@@ -151,7 +151,10 @@ function faultOf(thrown: unknown, hasAnswered: boolean): Fault {
       ...(hint !== undefined && { hint }),
     });
   const code = trouble.isLasting ? "failed_precondition" : "unavailable";
-  return new Fault(code, `no connection to the server: ${trouble.what}`, { hint: trouble.hint, cause: error });
+  return new Fault(code, `no connection to the server: ${trouble.what}`, {
+    hint: trouble.hint,
+    cause: error.cause ?? error,
+  });
 }
 
 /** Statuses that also proxies and the protocols themselves give, and mean. */
