@@ -4,6 +4,7 @@
  */
 import type { Call, Layer } from "../contract/peer.ts";
 import { Fault, type FaultJson, faultFromJson } from "../log/fault.ts";
+import { textOf } from "../wire/bounded.ts";
 
 export interface FileOptions {
   readonly token?: string | (() => string | Promise<string>);
@@ -196,6 +197,9 @@ class Sending {
   }
 }
 
+/** Most bytes of an answer: they name an upload, or tell a fault. */
+const ANSWER_BYTES = 1024 * 1024;
+
 function offsetIn(response: Response): number {
   const offset = Number(response.headers.get("upload-offset") ?? Number.NaN);
   if (Number.isSafeInteger(offset)) return offset;
@@ -203,14 +207,15 @@ function offsetIn(response: Response): number {
 }
 
 async function nameIn(response: Response): Promise<string> {
-  const { upload } = (await response.json()) as { upload?: unknown };
+  const { upload } = JSON.parse(await textOf(response, ANSWER_BYTES)) as { upload?: unknown };
   if (typeof upload === "string") return upload;
   throw new Fault("unknown", "the server did not say the name of the upload");
 }
 
 async function faultOf(response: Response): Promise<Fault> {
   try {
-    const { detail, info, ...rest } = (await response.json()) as { detail?: string; info?: FaultJson["detail"] };
+    const problem = JSON.parse(await textOf(response, ANSWER_BYTES)) as { detail?: string; info?: FaultJson["detail"] };
+    const { detail, info, ...rest } = problem;
     return faultFromJson({ ...rest, message: detail, detail: info });
   } catch {
     const isLater = response.status >= 500 || response.status === 429;

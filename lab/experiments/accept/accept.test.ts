@@ -66,6 +66,14 @@ describe("what the capture says of SYNs", () => {
     expect(synsOf([...half, segment(50, 2, SYN)], 0)).toMatchObject({ wrong: 1, lost: 1 });
   });
 
+  test("farewells of connections that were there before fill no queue", () => {
+    const late = [segment(0, 8, ACK), segment(0, 9, ACK | 4)];
+    expect(synsOf([...late, ...whole(10, 1), ...whole(300, 2)], 1)).toMatchObject({
+      wrong: 0,
+      answered: new Set([1, 2]),
+    });
+  });
+
   test("one that is answered when it comes again was refused before", () => {
     const seen = [...whole(0, 1), segment(50, 2, SYN), ...whole(1_050, 2)];
     expect(synsOf(seen).refused).toEqual(new Set([2]));

@@ -13,7 +13,14 @@ export interface Connected {
 
 serveProgram({
   /** A new one every so many milliseconds. Those that came to be within the time after the last, the fastest first. */
-  async connect(address: string, port: number, count: number, everyMs: number, withinMs: number): Promise<Connected[]> {
+  async connect(
+    address: string,
+    port: number,
+    count: number,
+    everyMs: number,
+    withinMs: number,
+    lingerMs: number,
+  ): Promise<Connected[]> {
     const connected: Connected[] = [];
     const all = Array.from({ length: count }, async (_, n) => {
       await Bun.sleep(n * everyMs);
@@ -24,7 +31,7 @@ serveProgram({
     });
     await Promise.race([Promise.allSettled(all), Bun.sleep(count * everyMs + withinMs)]);
     // What the kernel counts of the last ones is to be seen. All of them end with this program, also those that try.
-    await Bun.sleep(100);
+    await Bun.sleep(lingerMs);
     return connected.toSorted((a, b) => a.ms - b.ms);
   },
 });

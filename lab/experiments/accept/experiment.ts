@@ -30,8 +30,9 @@ export const accept: Experiment = {
       const findings: Finding[] = [];
       const captures: Capture[] = [];
       const plots: Plot[] = [];
-      const tryOut = async (name: string, asked: Crowd): Promise<Tried> => {
-        const tried = await crowd(net, asked);
+      const tryOut = async (name: string, asked: Omit<Crowd, "lingerMs">): Promise<Tried> => {
+        // What the client sent last is at the server then, and what ends with the programs belongs to nobody else.
+        const tried = await crowd(net, { ...asked, lingerMs: 100 + 2 * rttMs });
         captures.push({ name, hosts: [net.hosts["client"]!, net.hosts["server"]!], seen: tried.seen });
         return tried;
       };
@@ -109,11 +110,14 @@ interface Crowd {
   readonly count: number;
   readonly waitMs: number;
   readonly acceptEveryMs?: number;
+  /** Until nothing is on the way any more. */
+  readonly lingerMs: number;
   /** Between two connections (default 0: all at once). */
   readonly everyMs?: number;
 }
 
-async function crowd(net: Network, { backlog, count, waitMs, acceptEveryMs, everyMs = 0 }: Crowd): Promise<Tried> {
+async function crowd(net: Network, asked: Crowd): Promise<Tried> {
+  const { backlog, count, waitMs, acceptEveryMs, lingerMs, everyMs = 0 } = asked;
   const [client, server] = [net.hosts["client"]!, net.hosts["server"]!];
   const [asker, listener] = await Promise.all([
     client.start(new URL("./client.ts", import.meta.url)),
@@ -124,12 +128,13 @@ async function crowd(net: Network, { backlog, count, waitMs, acceptEveryMs, ever
     const linear = await listener.call<number>("linear");
     const port = await listener.call<number>("listen", server.address, backlog);
     if (acceptEveryMs !== undefined) await listener.call("acceptEvery", acceptEveryMs);
-    const connected = await asker.call<Connected[]>("connect", server.address, port, count, everyMs, waitMs);
+    const connected = await asker.call<Connected[]>("connect", server.address, port, count, everyMs, waitMs, lingerMs);
     // Taken before the ends, whose segments say nothing here.
     const seen = await net.capture();
     return { count, connected, samples: await listener.call<Sample[]>("close"), seen, linear };
   } finally {
     await Promise.all([asker.kill(), listener.kill()]);
+    await Bun.sleep(lingerMs);
   }
 }
 

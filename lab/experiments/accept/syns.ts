@@ -49,7 +49,9 @@ export function synsOf(seen: readonly Seen[], backlog?: number): Syns {
     }
     const port = tcp.sourcePort;
     if (!tcp.flags.syn) {
-      if (tcp.flags.ack && leftAt !== undefined && !stoodAt.has(port)) stoodAt.set(port, leftAt);
+      // Not the farewells of connections that were there before.
+      const isHandshake = tcp.flags.ack && !tcp.flags.rst && sent.has(port);
+      if (isHandshake && leftAt !== undefined && !stoodAt.has(port)) stoodAt.set(port, leftAt);
       continue;
     }
     const times = sent.get(port) ?? [];

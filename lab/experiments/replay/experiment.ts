@@ -78,7 +78,13 @@ export const replay: Experiment = {
         // A server of QUIC takes what comes with the same ids as more of the connection that the first one has opened.
         const runs = each.way === "QUIC" ? 1 : conditions.runs;
         progress(each.name);
-        const tried = await tryCase(net, client, server, { ...each, congestion }, runs);
+        const tried = await tryCase(net, client, server, { ...each, congestion }, runs).catch(
+          (thrown: Error) => thrown,
+        );
+        if (tried instanceof Error) {
+          findings.push(notTried(each, tried.message, conditions));
+          continue;
+        }
         findings.push(conclude(each, runs, tried));
         captures.push({
           name: each.name,
@@ -142,10 +148,24 @@ async function tryCase(
   const port = await server.call<number>(isQuic ? "serveQuic" : "serveTcp", address, serving);
   const call = isQuic ? "visitQuic" : "visitTcp";
   const fastOpen = way === "Fast Open";
-  const visit: Visit = { address, port, path: "/", method: "GET", early: true, fastOpen, congestion };
-  const { session } = await client.call<Visited>(call, visit);
+  const visit: Visit = {
+    address,
+    port,
+    path: "/",
+    method: "GET",
+    early: true,
+    fastOpen,
+    congestion,
+    withinMs: WITHIN_MS,
+  };
+  const visitOnce = async (how: Visit) => {
+    const visited = await client.call<Visited>(call, how);
+    if (visited.failed) throw new Error(visited.failed.why);
+    return visited;
+  };
+  const { session } = await visitOnce(visit);
   await Promise.all([net.capture(), server.call("handled"), server.call("keyLogs")]);
-  const visited = await client.call<Visited>(call, { ...visit, method, ...(session !== undefined && { session }) });
+  const visited = await visitOnce({ ...visit, method, ...(session !== undefined && { session }) });
   await settled(net, server, conditionsMs(net));
   const flight = flightOf(await net.capture({ keep: true }), port);
   for (let n = 0; n < times; n++) {
@@ -274,6 +294,21 @@ export function shown({ events }: Story): {
     hasEarly: events.some(({ what, isClient }) => isClient && what.kind === "data" && what.isEarly),
     isAnswered: extensions.length > 0,
     isAccepted: extensions.length > 0 ? extensions.some(({ hasEarlyData }) => hasEarlyData) : isServed,
+  };
+}
+
+/** A case is left alone after so long: there are many. */
+const WITHIN_MS = 5_000;
+
+/** A link that loses may let no visit through; the other cases go on. */
+function notTried({ name, protection }: Case, message: string, { loss, drops }: Conditions): Finding {
+  return {
+    name,
+    values: { sent: "", accepted: "", ran: "" },
+    verdict: loss || drops.length > 0 ? "refused" : "failed",
+    why: message,
+    source: SOURCE[protection],
+    explain: EXPLAIN[protection],
   };
 }
 

@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { readHandshake } from "../../../src/wire/packet/tls.ts";
 import type { Story } from "../../capture/story.ts";
 import { hasNetwork, tryOut } from "../../testing.ts";
+import { parseDrop } from "../../wire/index.ts";
 import { CASES, conclude, replay } from "./experiment.ts";
 
 test.skipIf(!hasNetwork("replay"))(
@@ -21,6 +22,18 @@ test.skipIf(!hasNetwork("replay"))(
     expect(ran("QUIC, POST")).toBe(2);
     expect(ran("QUIC, POST, 425 Too Early")).toBe(1);
     expect(finding("TCP, POST, single-use tickets").values["accepted"]).toBe(1);
+  },
+  60_000,
+);
+
+test.skipIf(!hasNetwork("replay"))(
+  "a case that gets no connection says so in its line, and the others go on",
+  async () => {
+    const drops = [parseDrop("server udp 1-100000", ["client", "server"])];
+    const { run, finding } = await tryOut(replay, { runs: 1, drops });
+    expect(run.findings.findings.map(({ name }) => name)).toEqual(CASES.map(({ name }) => name));
+    expect(finding("QUIC, GET")).toMatchObject({ verdict: "refused", why: "no connection within 5 s" });
+    expect(finding("TCP, GET").values["ran"]).toBe(2);
   },
   60_000,
 );

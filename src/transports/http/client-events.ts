@@ -2,6 +2,7 @@
 
 import { Fault } from "../../log/fault.ts";
 import type { Cursor, EventKind, LogEvent, Page, Place, Verdict } from "../../log/index.ts";
+import { MOST_BYTES } from "../../wire/bounded.ts";
 import { SseDecoder } from "../../wire/sse.ts";
 
 export interface WireVerdict {
@@ -59,7 +60,7 @@ export interface Parser {
 
 export class SseParser implements Parser {
   retryMs: number | undefined;
-  readonly #decoder = new SseDecoder({ maxChars: MAX_EVENT });
+  readonly #decoder = new SseDecoder({ maxChars: MOST_BYTES });
   readonly #now: () => number;
 
   /** SSE has no time of an event: `now` gives the time of its receipt instead. */
@@ -80,9 +81,6 @@ export class SseParser implements Parser {
     return brought;
   }
 }
-
-/** Most characters or bytes of one event: more than any server lets in by default. */
-export const MAX_EVENT = 64 * 1024 * 1024;
 
 export function decoded<T>(decode: () => T): T {
   try {

@@ -1,10 +1,10 @@
 /** Events as NDJSON (PROTOCOL.md §2.6). */
+import { MOST_BYTES } from "../../wire/bounded.ts";
 import { LineSplitter } from "../../wire/ndjson.ts";
 import {
   type Brought,
   decoded,
   isKind,
-  MAX_EVENT,
   type Parser,
   parse,
   toEvent,
@@ -16,7 +16,7 @@ import type { StreamFormat } from "./client-read.ts";
 
 class NdjsonParser implements Parser {
   readonly retryMs = undefined;
-  readonly #lines = new LineSplitter(MAX_EVENT);
+  readonly #lines = new LineSplitter(MOST_BYTES);
 
   feed(bytes: Uint8Array): Brought {
     const brought: Brought = { events: [] };

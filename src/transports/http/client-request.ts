@@ -3,6 +3,7 @@
  * here is of Bun or Node, so that it runs in a browser.
  */
 import { CODES, type Code, Fault, faultFromJson } from "../../log/fault.ts";
+import { TooLong, textOf } from "../../wire/bounded.ts";
 import { troubleOf } from "../../wire/trouble.ts";
 
 /** Time as a parameter. `after` gives back what stops it. */
@@ -117,7 +118,7 @@ export class Requester {
     const stop = this.#limit(ask, linked);
     try {
       const response = await this.#fetch(ask, linked);
-      const text = await response.text().catch((error: unknown) => {
+      const text = await textOf(response).catch((error: unknown) => {
         throw broken(error, linked.signal);
       });
       if (text !== "") this.#options.trace?.("<", text);
@@ -189,7 +190,7 @@ export class Requester {
     ask.took?.(response);
     if (response.ok || response.status === 304) return response;
     if (isRedirect(response)) throw redirected(response.headers.get("location"));
-    throw faultOf(response, await response.text().catch(() => ""), this.clock.now());
+    throw faultOf(response, await textOf(response).catch(() => ""), this.clock.now());
   }
 }
 
@@ -240,6 +241,8 @@ const HINT = `is the address right (http or https, and the port), ${
 export function broken(error: unknown, signal?: AbortSignal): Fault {
   if (error instanceof Fault) return error;
   if (signal?.aborted) return abortFault(signal);
+  // It would come again: trying again cannot help.
+  if (error instanceof TooLong) return new Fault("data_loss", `the answer is too long: ${error.message}`);
   const trouble = troubleOf(error);
   return new Fault("unavailable", "the connection to the server failed", {
     cause: error,

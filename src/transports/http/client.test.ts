@@ -296,6 +296,28 @@ describe("faults", () => {
     }
   });
 
+  test.each([200, 404])("an answer without an end is not read on for ever (%d)", async (status) => {
+    let pulls = 0;
+    let isCancelled = false;
+    const piece = new Uint8Array(1024 * 1024).fill(32);
+    const endless = new ReadableStream<Uint8Array>({
+      pull(controller) {
+        pulls++;
+        controller.enqueue(piece);
+      },
+      cancel() {
+        isCancelled = true;
+      },
+    });
+    const headers = { "content-type": status === 200 ? "application/json" : "application/problem+json" };
+    const { peer } = setup("sse", [new Response(endless, { status, headers })]);
+    const exchange = await peer(call("s/m", { input: {} }));
+    const fault = await (async () => exchange.result())().catch((thrown: unknown) => thrown);
+    expect(fault).toMatchObject({ code: status === 200 ? "data_loss" : "not_found", retryable: false });
+    expect(isCancelled).toBe(true);
+    expect(pulls).toBeLessThan(70);
+  });
+
   test("an abort is the caller's: its reason when that is a fault", async () => {
     const hang = (_: string, { signal }: RequestInit) =>
       new Promise<Response>((_, reject) => {

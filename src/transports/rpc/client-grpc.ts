@@ -1,6 +1,7 @@
 /** The client half over gRPC: HTTP/2 by `node:http2`, for Node and Bun. */
 import type { Transport } from "@connectrpc/connect";
 import { compressionGzip, createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import { MOST_BYTES } from "../../wire/bounded.ts";
 import { type RpcPeer, rpcPeer } from "./client.ts";
 import { grpcUnary } from "./client-unary.ts";
 import type { WireOptions } from "./client-wire.ts";
@@ -25,6 +26,7 @@ export function grpcPeer({ url, tls, gzip = false, ...options }: GrpcPeerOptions
   const full = createGrpcTransport({
     baseUrl,
     sessionManager,
+    readMaxBytes: MOST_BYTES,
     acceptCompression: gzip ? [compressionGzip] : [],
     ...(gzip && { sendCompression: compressionGzip }),
   });

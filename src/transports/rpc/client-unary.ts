@@ -8,6 +8,8 @@ import { type DescMessage, fromBinary, type Message, toBinary } from "@bufbuild/
 import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { requestHeader, validateResponse, validateTrailer } from "@connectrpc/connect/protocol-grpc";
 import type { Http2SessionManager } from "@connectrpc/connect-node";
+import { MOST_BYTES } from "../../wire/bounded.ts";
+import { tooLong } from "./client-bounds.ts";
 
 const { constants } = http2;
 
@@ -132,7 +134,12 @@ function read(stream: ClientHttp2Stream, done: (answer: Answer) => void, fail: (
     // What is no answer of gRPC need not be read.
     if (status !== 200) done({ status, header, body: new Uint8Array(0), trailer: new Headers() });
   });
-  stream.on("data", (chunk: Uint8Array) => chunks.push(chunk));
+  let bytes = 0;
+  stream.on("data", (chunk: Uint8Array) => {
+    bytes += chunk.length;
+    if (bytes <= MOST_BYTES) chunks.push(chunk);
+    else fail(tooLong(MOST_BYTES));
+  });
   stream.on("trailers", (fields) => {
     trailer = headersOf(fields);
   });

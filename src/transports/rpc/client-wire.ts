@@ -2,8 +2,10 @@
 import type { DescMethodStreaming, DescMethodUnary, Message } from "@bufbuild/protobuf";
 import { ConnectError, Code as Status, type Transport } from "@connectrpc/connect";
 import { Fault } from "../../log/fault.ts";
+import { MOST_BYTES } from "../../wire/bounded.ts";
 import { troubleOf } from "../../wire/trouble.ts";
 import { type BuiltinName, builtinService, made, type PageMessage, type Requests, type Responses } from "./builtin.ts";
+import { tooLong } from "./client-bounds.ts";
 import { fromStatus, isOurs } from "./faults.ts";
 
 export interface WireOptions {
@@ -133,7 +135,10 @@ export class Wire {
 function faultOf(thrown: unknown, hasAnswered: boolean): Fault {
   if (thrown instanceof Fault || isOurs(thrown)) return fromStatus(thrown);
   const error = ConnectError.from(thrown);
-  const { rawMessage } = error;
+  const { rawMessage, cause } = error;
+  if (cause instanceof Fault) return cause;
+  // As the transports of Connect say it: another try would bring the same.
+  if (/larger than configured readMaxBytes/.test(rawMessage)) return tooLong(MOST_BYTES);
   // A code is given to any status of HTTP; what is a page or a 404 comes of no server of ours.
   const hint = /^HTTP \d+$|^unsupported content type/.test(rawMessage)
     ? "is this the address of a Backtalk server?"

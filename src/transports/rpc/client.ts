@@ -5,6 +5,7 @@
 import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-web";
 import type { Peer } from "../../contract/peer.ts";
 import { Fault } from "../../log/fault.ts";
+import { bounded } from "./client-bounds.ts";
 import { RpcExchange } from "./client-exchange.ts";
 import { Wire, type WireOptions } from "./client-wire.ts";
 
@@ -48,6 +49,7 @@ export function rpcPeer(options: WireOptions, onClose?: () => void): RpcPeer {
 
 function transportOptions({ url, fetch = globalThis.fetch, tls }: RpcPeerOptions) {
   // As a function of its own: a browser's `fetch` minds what it is called on.
-  const own = (url: string, init: RequestInit) => fetch(url, tls ? ({ ...init, tls } as RequestInit) : init);
+  const own = async (url: string, init: RequestInit) =>
+    bounded(await fetch(url, tls ? ({ ...init, tls } as RequestInit) : init));
   return { baseUrl: url.replace(/\/+$/, ""), useBinaryFormat: true, fetch: own as never };
 }
