@@ -106,7 +106,7 @@ function notes(output) {
   return output
     .slice(0, repeated < 0 ? undefined : repeated)
     .split("\n")
-    .filter((line) => /^\(skip\)|not installed|^not judged/.test(line));
+    .filter((line) => /^\(skip\)|^skipped:|not installed|^not judged/.test(line));
 }
 
 /** What failed and why, without the tests that passed. */

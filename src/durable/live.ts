@@ -1,6 +1,6 @@
 /** Readings that wait for more: long polling (§5.7) and server-sent events (§5.8). */
 import type { Host } from "../contract/index.ts";
-import { Fault, PAGE_BYTES } from "../log/index.ts";
+import { Fault, PAGE_BYTES, STREAM_PAGE_BYTES } from "../log/index.ts";
 import type { HttpServer } from "../net/mount.ts";
 import { SAFE } from "./answer.ts";
 import type { Asking, Wanted } from "./request.ts";
@@ -91,7 +91,7 @@ export class Live {
     if (this.#streams >= limits.connections) throw tooMany("connections", limits.connections, "streams are open");
     const abort = new AbortController();
     const chunks = source
-      .read(wanted.offset, { follow: true, signal: abort.signal, bytes: this.pageBytes })
+      .read(wanted.offset, { follow: true, signal: abort.signal, bytes: Math.min(STREAM_PAGE_BYTES, this.pageBytes) })
       [Symbol.asyncIterator]();
     const { value: first } = (await chunks.next()) as IteratorYieldResult<Chunk>;
     this.#streams++;

@@ -51,6 +51,11 @@ export interface ReadAt {
 
 export const PAGE_EVENTS = 300;
 export const PAGE_BYTES = 1024 * 1024;
+/**
+ * The same of an answer that goes on for long, of which one connection may carry hundreds: each holds a page while its
+ * reader takes nothing.
+ */
+export const STREAM_PAGE_BYTES = 128 * 1024;
 
 export interface LogInfo {
   readonly log: string;

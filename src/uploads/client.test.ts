@@ -17,6 +17,17 @@ test.each([201, 400])("an answer without an end is not read on for ever (%d)", a
   };
   const options = { fetch: fetch as never, patienceMs: 0 };
   const fault = await sendFile("http://server", new Blob(["text"]), options).catch(toFault);
-  expect(fault).toMatchObject({ code: status === 201 ? "unavailable" : "unknown" });
+  expect(fault).toMatchObject({ code: status === 201 ? "data_loss" : "unknown" });
   expect(pulls).toBeLessThan(10);
+});
+
+test("a redirect is told of, and not followed: credentials would go with it", async () => {
+  const inits: RequestInit[] = [];
+  const fetch = async (_: string, init: RequestInit): Promise<Response> => {
+    inits.push(init);
+    return new Response(null, { status: 307, headers: { location: "http://other/" } });
+  };
+  const fault = await sendFile("http://server", new Blob(["text"]), { fetch: fetch as never }).catch(toFault);
+  expect(fault).toMatchObject({ code: "failed_precondition", message: "the server redirects to http://other/" });
+  expect(inits.map(({ redirect }) => redirect)).toEqual(["manual"]);
 });

@@ -4,7 +4,8 @@
  */
 import type { Call, Layer } from "../contract/peer.ts";
 import { Fault, type FaultJson, faultFromJson } from "../log/fault.ts";
-import { textOf } from "../wire/bounded.ts";
+import { TooLong, textOf } from "../wire/bounded.ts";
+import { redirectOf } from "../wire/trouble.ts";
 
 export interface FileOptions {
   readonly token?: string | (() => string | Promise<string>);
@@ -193,6 +194,8 @@ class Sending {
       ...(signal && { signal }),
     });
     if (response.ok) return response;
+    const redirect = redirectOf(response);
+    if (redirect) throw new Fault("failed_precondition", redirect.what, { hint: redirect.hint });
     throw await faultOf(response);
   }
 }
@@ -224,6 +227,8 @@ async function faultOf(response: Response): Promise<Fault> {
 }
 
 function broken(cause: unknown): Fault {
+  // It would come again.
+  if (cause instanceof TooLong) return new Fault("data_loss", cause.message);
   return new Fault("unavailable", "the server cannot be reached", { cause });
 }
 

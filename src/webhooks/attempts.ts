@@ -1,5 +1,4 @@
 /** One attempt to deliver a message: signed, counted, and when the next one is. */
-
 import type { Metrics } from "../contract/index.ts";
 import type { Endpoint } from "./config.ts";
 import type { Attempt } from "./held.ts";
@@ -17,6 +16,7 @@ const THROTTLE_MS = 5_000;
 const THROTTLED = new Set([429, 502, 503, 504]);
 /** Nobody is asked to wait longer than the longest of the schedule. */
 const LONGEST_MS = 86_400_000;
+
 export interface Clock {
   readonly now: () => number;
   /** Resolves early when the signal aborts. */

@@ -7,7 +7,7 @@ export class TooLong extends Error {
   override readonly name = "TooLong";
 
   constructor(most: number) {
-    super(`more than ${most} bytes came`);
+    super(`the answer is too long: more than ${most} bytes came`);
   }
 }
 

@@ -16,6 +16,16 @@ export function troubleOf(thrown: unknown): Trouble | undefined {
   return KINDS.find(([pattern]) => pattern.test(text))?.[1];
 }
 
+/** What to say of an answer that sends elsewhere. A browser shows no more of one than that there was one (Fetch §2.2.6). */
+export function redirectOf({ type, status, headers }: Response): Pick<Trouble, "what" | "hint"> | undefined {
+  if (type !== "opaqueredirect" && !(status >= 300 && status < 400)) return undefined;
+  const location = headers.get("location");
+  return {
+    what: `the server redirects ${location === null ? "elsewhere" : `to ${location.slice(0, 256)}`}`,
+    hint: "redirects are not followed: credentials would go there. Give that address, if it is the right one",
+  };
+}
+
 /** The first that fits. The words are those of Node, Bun (BoringSSL) and undici. */
 const KINDS: readonly (readonly [RegExp, Trouble])[] = [
   [

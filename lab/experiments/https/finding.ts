@@ -1,6 +1,7 @@
 /** The line of a way: its samples beside what theory says, or why they support no verdict. */
 import type { Conditions } from "../../conditions.ts";
 import type { Finding } from "../../experiment.ts";
+import { TOO_BUSY } from "../../network.ts";
 import { median } from "../../units.ts";
 import { type Evidence, judge } from "./evidence.ts";
 import type { Sample } from "./sample.ts";
@@ -139,7 +140,7 @@ function busyText(rttMs: number, askedMs: number, trips: number): string {
     trips > TOLERANCE
       ? `of it ${trips.toFixed(2)} round trips in programs and timers, not on the way`
       : `the echoes took ${rttMs.toFixed(1)} ms on a link of ${askedMs} ms`;
-  return `${what}: this machine is too busy for a verdict`;
+  return `${what}: ${TOO_BUSY} for a verdict`;
 }
 
 /** Theory counts round trips; what else delays is not in it. */

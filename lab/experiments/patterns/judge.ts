@@ -1,5 +1,6 @@
 /** Whether what was captured of a way is what theory says, or why nothing can be said. Pure. */
 import type { Verdict } from "../../experiment.ts";
+import { TOO_BUSY } from "../../network.ts";
 import { median } from "../../units.ts";
 import type { Measured } from "./measure.ts";
 import { POLL_MS, type Rate, type Way } from "./ways.ts";
@@ -165,5 +166,5 @@ export function noiseOf(circumstances: Circumstances): string | undefined {
   const allowed = allowanceMs(circumstances);
   if (spreadMs > allowed) return `the link is too noisy: echoes take up to ${spreadMs.toFixed(1)} ms more`;
   if (programsLateMs <= allowed) return undefined;
-  return `this machine is too busy: programs run ${programsLateMs.toFixed(0)} ms late`;
+  return `${TOO_BUSY}: programs run ${programsLateMs.toFixed(0)} ms late`;
 }

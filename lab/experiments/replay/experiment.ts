@@ -163,22 +163,31 @@ async function tryCase(
     if (visited.failed) throw new Error(visited.failed.why);
     return visited;
   };
-  const { session } = await visitOnce(visit);
-  await Promise.all([net.capture(), server.call("handled"), server.call("keyLogs")]);
-  const visited = await visitOnce({ ...visit, method, ...(session !== undefined && { session }) });
-  await settled(net, server, conditionsMs(net));
-  const flight = flightOf(await net.capture({ keep: true }), port);
+  let visited: Visited;
+  let keyLogs: string[][];
+  let flight: Seen[];
+  for (let tries = 1; ; tries++) {
+    const { session } = await visitOnce(visit);
+    await Promise.all([net.capture(), server.call("handled"), server.call("keyLogs")]);
+    visited = await visitOnce({ ...visit, method, ...(session !== undefined && { session }) });
+    await settled(net, server, conditionsMs(net));
+    flight = flightOf(await net.capture({ keep: true }), port);
+    keyLogs = await server.call<string[][]>("keyLogs");
+    const [first] = storiesOf(flight, port, isQuic, keyLogs);
+    // On a busy machine the answer can be there before the client has its request ready.
+    if ((first && shown(first).hasEarly) || tries === MOST_TRIES) break;
+  }
   for (let n = 0; n < times; n++) {
     if (way === "TCP") await client.call("sendAgain", address, port, visited.flight);
     else {
       // A server of QUIC drains a connection before it forgets its ids (RFC 9000 §10.2).
       await Bun.sleep(isQuic ? 500 : 0);
-      for (const frame of flight) await net.hosts["client"]!.inject(frame);
+      for (const { bytes } of flight) await net.hosts["client"]!.inject(bytes);
       await settled(net, server, conditionsMs(net));
     }
   }
   const seen = await net.capture();
-  const keyLogs = await server.call<string[][]>("keyLogs");
+  keyLogs.push(...(await server.call<string[][]>("keyLogs")));
   const handled = await server.call<Handled[]>("handled");
   return {
     handled,
@@ -203,10 +212,10 @@ async function settled(net: Network, server: Program, quietMs: number): Promise<
 }
 
 /** What the client sent before anything came back, without what belongs to earlier connections. */
-function flightOf(seen: readonly Seen[], port: number): Uint8Array[] {
+function flightOf(seen: readonly Seen[], port: number): Seen[] {
   const own = flowsOf(seen, port)[0] ?? [];
   const answer = own.find(({ from }) => from === 1)?.at ?? Number.POSITIVE_INFINITY;
-  return own.filter(({ from, at }) => from === 0 && at < answer).map(({ bytes }) => bytes);
+  return own.filter(({ from, at }) => from === 0 && at < answer);
 }
 
 /** By the client's port; a SYN begins another connection from the same port. */
@@ -296,6 +305,8 @@ export function shown({ events }: Story): {
     isAccepted: extensions.length > 0 ? extensions.some(({ hasEarlyData }) => hasEarlyData) : isServed,
   };
 }
+
+const MOST_TRIES = 5;
 
 /** A case is left alone after so long: there are many. */
 const WITHIN_MS = 5_000;

@@ -4,7 +4,7 @@
  */
 import { CODES, type Code, Fault, faultFromJson } from "../../log/fault.ts";
 import { TooLong, textOf } from "../../wire/bounded.ts";
-import { troubleOf } from "../../wire/trouble.ts";
+import { redirectOf, troubleOf } from "../../wire/trouble.ts";
 
 /** Time as a parameter. `after` gives back what stops it. */
 export interface Clock {
@@ -189,21 +189,10 @@ export class Requester {
     }
     ask.took?.(response);
     if (response.ok || response.status === 304) return response;
-    if (isRedirect(response)) throw redirected(response.headers.get("location"));
+    const redirect = redirectOf(response);
+    if (redirect) throw new Fault("failed_precondition", redirect.what, { hint: redirect.hint });
     throw faultOf(response, await textOf(response).catch(() => ""), this.clock.now());
   }
-}
-
-/** A browser shows no more of a redirect than that there was one (Fetch §2.2.6). */
-export function isRedirect({ type, status }: Response): boolean {
-  return type === "opaqueredirect" || (status >= 300 && status < 400);
-}
-
-export function redirected(location: string | null): Fault {
-  const where = location === null ? "elsewhere" : `to ${location.slice(0, 256)}`;
-  return new Fault("failed_precondition", `the server redirects ${where}`, {
-    hint: "redirects are not followed: credentials would go there. Give that address, if it is the right one",
-  });
 }
 
 /** The trace is for other eyes too. */
@@ -242,7 +231,7 @@ export function broken(error: unknown, signal?: AbortSignal): Fault {
   if (error instanceof Fault) return error;
   if (signal?.aborted) return abortFault(signal);
   // It would come again: trying again cannot help.
-  if (error instanceof TooLong) return new Fault("data_loss", `the answer is too long: ${error.message}`);
+  if (error instanceof TooLong) return new Fault("data_loss", error.message);
   const trouble = troubleOf(error);
   return new Fault("unavailable", "the connection to the server failed", {
     cause: error,

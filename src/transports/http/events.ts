@@ -1,6 +1,6 @@
 /** Events of a call or a topic: SSE, NDJSON, or a page of JSON (PROTOCOL.md §2.5, §2.6). */
 import type { Exchange } from "../../contract/index.ts";
-import { PAGE_BYTES, type Page, type Place, parsePlace, type Verdict } from "../../log/index.ts";
+import { PAGE_BYTES, type Page, type Place, parsePlace, STREAM_PAGE_BYTES, type Verdict } from "../../log/index.ts";
 import { negotiate } from "../../wire/accept.ts";
 import { hasEtag } from "../../wire/etag.ts";
 import type { Ask } from "./ask.ts";
@@ -42,7 +42,7 @@ export async function streamEvents(
   web.streams.check();
   const abort = hooks?.abort ?? new AbortController();
   const pages = exchange
-    .read({ from, follow: true, signal: abort.signal, pageBytes: pageBytes(web) })
+    .read({ from, follow: true, signal: abort.signal, pageBytes: pageBytes(web, STREAM_PAGE_BYTES) })
     [Symbol.asyncIterator]();
   const { value: first } = (await pages.next()) as IteratorYieldResult<Page>;
   const verdict = first.verdict!;
@@ -127,8 +127,8 @@ async function nextPage(
 }
 
 /** A page is the most that a slow reader holds. */
-function pageBytes(web: Web): number {
-  return Math.min(PAGE_BYTES, web.host.limits.sendBufferBytes);
+function pageBytes(web: Web, most: number = PAGE_BYTES): number {
+  return Math.min(most, web.host.limits.sendBufferBytes);
 }
 
 function placeHeaders(verdict: Verdict): Record<string, string> {

@@ -85,6 +85,18 @@ describe("answers", () => {
     });
   }
 
+  test("a page without an end is not read: the server is told (CANCEL)", async () => {
+    const reset = new Promise<number | undefined>((resolve) => {
+      answer = (stream) => {
+        stream.once("close", () => resolve(stream.rstCode));
+        stream.respond({ ":status": 404 });
+        stream.write("half of a page");
+      };
+    });
+    expect(await call()).toBe("unimplemented: the server answered HTTP 404");
+    expect(await reset).toBe(8);
+  });
+
   test("trailers alone", async () => {
     answer = (stream) =>
       stream.respond({ ...GRPC, "grpc-status": "7", "grpc-message": "not%20you" }, { endStream: true });

@@ -3,18 +3,18 @@
  * async generators between a message and its frame, which for one message each way cost ten times what HTTP/2 does.
  * What an answer must be is still its business: its functions read status, trailers and faults.
  */
-import http2, { type ClientHttp2Stream, type IncomingHttpHeaders } from "node:http2";
+import http2, { type ClientHttp2Stream } from "node:http2";
 import { type DescMessage, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { requestHeader, validateResponse, validateTrailer } from "@connectrpc/connect/protocol-grpc";
 import type { Http2SessionManager } from "@connectrpc/connect-node";
 import { MOST_BYTES } from "../../wire/bounded.ts";
+import { PREFIX_BYTES } from "../../wire/envelope.ts";
+import { headersOf } from "../../wire/http2-fields.ts";
 import { tooLong } from "./client-bounds.ts";
 
 const { constants } = http2;
 
-/** The flags and the length of a message. */
-const PREFIX_BYTES = 5;
 /** The longest that a timer can wait: 24 days. */
 const MOST_TIMER_MS = 2 ** 31 - 1;
 
@@ -96,23 +96,26 @@ function asked(
         sessions.abort(new ConnectError("the server did not greet", Code.Unavailable));
       }, greetingMs);
     }
-    sessions.request("POST", path, { ...fields }, {}).then((opened) => {
-      if (isOver) return opened.close(constants.NGHTTP2_CANCEL);
-      stream = opened;
-      // Its answer is the first that a server must give, whatever becomes of the call.
-      if (isNew) opened.session?.ping(() => clearTimeout(greeting));
-      read(
-        opened,
-        (answer) => {
-          if (isOver) return;
-          sessions.notifyResponseByteRead(opened);
-          over();
-          resolve(answer);
-        },
-        fail,
-      );
-      opened.end(body);
-    }, fail);
+    sessions
+      .request("POST", path, { ...fields }, {})
+      .then((opened) => {
+        if (isOver) return opened.close(constants.NGHTTP2_CANCEL);
+        stream = opened;
+        // Its answer is the first that a server must give, whatever becomes of the call.
+        if (isNew) opened.session?.ping(() => clearTimeout(greeting));
+        read(
+          opened,
+          (answer) => {
+            if (isOver) return;
+            sessions.notifyResponseByteRead(opened);
+            over();
+            resolve(answer);
+          },
+          fail,
+        );
+        opened.end(body);
+      })
+      .catch(fail);
   });
 }
 
@@ -131,13 +134,15 @@ function read(stream: ClientHttp2Stream, done: (answer: Answer) => void, fail: (
   stream.on("response", (fields) => {
     status = fields[":status"] ?? 0;
     header = headersOf(fields);
-    // What is no answer of gRPC need not be read.
-    if (status !== 200) done({ status, header, body: new Uint8Array(0), trailer: new Headers() });
+    if (status === 200) return;
+    // What is no answer of gRPC is not read: it need not have an end.
+    done({ status, header, body: new Uint8Array(0), trailer: new Headers() });
+    stream.close(constants.NGHTTP2_CANCEL);
   });
   let bytes = 0;
   stream.on("data", (chunk: Uint8Array) => {
     bytes += chunk.length;
-    if (bytes <= MOST_BYTES) chunks.push(chunk);
+    if (bytes <= PREFIX_BYTES + MOST_BYTES) chunks.push(chunk);
     else fail(tooLong(MOST_BYTES));
   });
   stream.on("trailers", (fields) => {
@@ -172,16 +177,6 @@ function enveloped(message: Uint8Array): Uint8Array {
   new DataView(bytes.buffer).setUint32(1, message.length);
   bytes.set(message, PREFIX_BYTES);
   return bytes;
-}
-
-function headersOf(fields: IncomingHttpHeaders): Headers {
-  const headers = new Headers();
-  for (const name in fields) {
-    const value = fields[name];
-    if (value === undefined || name.startsWith(":")) continue;
-    for (const each of Array.isArray(value) ? value : [value]) headers.append(name, each);
-  }
-  return headers;
 }
 
 function broken(message: string, code: Code): ConnectError {

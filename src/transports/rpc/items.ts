@@ -36,8 +36,9 @@ async function take(queue: Queue, { messages, toItem, most, gone }: ItemsOptions
     // Whatever ended it: what has arrived is stored.
     await queue.drained();
   }
-  // A stream of HTTP/2 that is reset ends its body like one that is complete, and tells of the reset some turns of the
-  // event loop later: up to three were seen with Bun 1.4.5 when many were reset at once.
+  // `node:http2`, and the clients that are built on it, cancel by ending the stream and resetting it then: what was
+  // half said looks complete until the reset comes, up to three turns of the event loop later when many are cancelled
+  // at once (seen with Bun 1.4.5).
   for (let n = 0; n < RESET_TURNS && !gone.aborted; n++) await turn();
   if (gone.aborted) throw new Fault("cancelled", "the caller has gone", { cause: gone.reason });
   await queue.end();

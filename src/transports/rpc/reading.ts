@@ -1,7 +1,7 @@
 /** Reading a log until it ends, or until the reader is told to come back: on a drain, after long, with its credential. */
 import type { HandlerContext } from "@connectrpc/connect";
 import type { Exchange, Principal } from "../../contract/index.ts";
-import { type Cursor, Fault, type Page, type Place } from "../../log/index.ts";
+import { type Cursor, Fault, PAGE_BYTES, type Page, type Place, STREAM_PAGE_BYTES } from "../../log/index.ts";
 import { META } from "./metadata-names.ts";
 import type { Rpc } from "./rpc.ts";
 
@@ -30,7 +30,8 @@ export async function* readPages(
   const labels = `transport="${context.protocolName}"`;
   let isFirst = true;
   try {
-    const at = { from, follow, signal: watch.signal, ...(pageEvents !== undefined && { pageEvents }) };
+    const pageBytes = Math.min(follow ? STREAM_PAGE_BYTES : PAGE_BYTES, rpc.host.limits.sendBufferBytes);
+    const at = { from, follow, signal: watch.signal, pageBytes, ...(pageEvents !== undefined && { pageEvents }) };
     for await (const page of exchange.read(at)) {
       if (page.verdict && (isFirst || page.verdict.verdict !== "recovered")) {
         metrics.add("backtalk_resumes_total", `verdict="${page.verdict.verdict}"`, 1);

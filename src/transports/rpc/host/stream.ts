@@ -3,23 +3,12 @@
  * @connectrpc/connect-node does the same over Node's compatibility classes; on Bun 1.4.5 it does not see the end of
  * its answer, and so it neither ends the iteration of the handler nor resets a request that nobody reads any more.
  */
-import http2, { type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
+import http2, { type ServerHttp2Stream } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { Whole } from "./whole.ts";
 
 const { NGHTTP2_NO_ERROR, NGHTTP2_INTERNAL_ERROR } = http2.constants;
-
-/** The fields without the pseudo-header fields. */
-export function headersOf(fields: IncomingHttpHeaders): Headers {
-  const headers = new Headers();
-  for (const name in fields) {
-    const value = fields[name];
-    if (value === undefined || name.startsWith(":")) continue;
-    for (const each of Array.isArray(value) ? value : [value]) headers.append(name, each);
-  }
-  return headers;
-}
 
 /** Aborts when the stream was reset, or its connection has gone, before the answer was complete. */
 export function signalOf(stream: ServerHttp2Stream): AbortSignal {
@@ -68,15 +57,29 @@ export async function send(answer: UniversalServerResponse, stream: ServerHttp2S
     let chunk = await chunks?.next();
     if (stream.destroyed) throw gone();
     respond(answer, stream);
-    for (; chunk && !chunk.done; chunk = await chunks!.next()) {
+    for (let bytes = 0; chunk && !chunk.done; chunk = await chunks!.next()) {
       if (stream.destroyed) throw gone();
+      bytes += chunk.value.length;
       if (!stream.write(chunk.value)) await writable(stream);
+      else if (bytes >= TURN_BYTES) await turn();
+      else continue;
+      bytes = 0;
     }
     if (!stream.destroyed) await finish(stream);
   } catch (thrown) {
     await chunks?.throw?.(thrown).catch(() => {});
     throw thrown;
   }
+}
+
+/**
+ * After so many bytes that were taken at once others have their turn. The platform resets a stream by itself, where the
+ * connection holds more than 10 MB, and tells of it a turn later: until then it takes, and drops, whatever is written.
+ */
+const TURN_BYTES = 64 * 1024;
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 /** For a defect after which no answer can be trusted. */
