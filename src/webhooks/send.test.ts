@@ -222,6 +222,40 @@ describe("an attempt", () => {
     }
   });
 
+  test("ends in time for a receiver that answers with another protocol, and that connection too", async () => {
+    let isClosed = false;
+    const server = createServer((socket) => {
+      socket.on("error", () => {});
+      socket.on("close", () => {
+        isClosed = true;
+      });
+      socket.resume();
+      socket.write("HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n");
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    servers.push({ stop: () => server.close() });
+    const { port } = server.address() as { port: number };
+    const outcome = await send(new URL(`http://127.0.0.1:${port}/`), {}, "{}", options({ timeoutMs: 500 }));
+    expect(outcome.kind).toBe("failed");
+    while (!isClosed) await new Promise((resolve) => setTimeout(resolve, 5));
+  });
+
+  test("counts the status of an answer whose rest comes drop by drop", async () => {
+    const dripping = receive(() => {
+      const body = new ReadableStream({
+        async pull(controller) {
+          await new Promise((resolve) => setTimeout(resolve, 50));
+          controller.enqueue(new Uint8Array(1));
+        },
+      });
+      return new Response(body);
+    });
+    expect(await send(new URL(`http://127.0.0.1:${dripping}/`), {}, "{}", options({ timeoutMs: 10_000 }))).toEqual({
+      kind: "delivered",
+      status: 200,
+    });
+  });
+
   test("says how long a receiver asks to wait", async () => {
     for (const [header, ms] of [
       ["120", 120_000],

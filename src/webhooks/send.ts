@@ -7,6 +7,7 @@ import { lookup as systemLookup } from "node:dns/promises";
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { isIP, type LookupFunction } from "node:net";
+import type { Duplex } from "node:stream";
 import { type Addresses, isOpenPort } from "./address.ts";
 
 export interface Resolved {
@@ -41,8 +42,9 @@ export type Outcome =
       readonly retryAfterMs?: number;
     };
 
-/** Bytes of an answer that are read: nobody looks at them, but a short one lets the connection end in order. */
+/** How much of an answer is read, and for how long: nobody looks at it, but a short one lets the connection end in order. */
 const READ_BYTES = 16 * 1024;
+const READ_MS = 1000;
 
 /** Never rejects. */
 export async function send(
@@ -64,7 +66,8 @@ export async function send(
   try {
     const found = await checked(url, options, signal);
     if (typeof found === "string") return { kind: "failed", why: found };
-    return await post(url, found, headers, body, options, signal);
+    // Whatever the platform makes of an answer, the attempt ends in time.
+    return await within(post(url, found, headers, body, options, signal), signal);
   } catch (thrown) {
     if (isLate) return { kind: "failed", why: `no answer within ${options.timeoutMs} ms` };
     const { code, message } = thrown as { code?: string; message?: string };
@@ -125,15 +128,25 @@ function post(
       headers: { ...headers, host: url.host, "content-length": String(Buffer.byteLength(body)), connection: "close" },
     });
     request.on("error", reject);
+    request.on("upgrade", ({ statusCode = 101 }: IncomingMessage, socket: Duplex) => {
+      socket.destroy();
+      resolve(outcomeOf(statusCode, undefined, now()));
+    });
     request.on("response", (response: IncomingMessage) => {
       const status = response.statusCode ?? 0;
       let bytes = 0;
-      const done = () => resolve(outcomeOf(status, response.headers["retry-after"], now()));
-      response.on("data", (chunk: Uint8Array) => {
-        bytes += chunk.length;
-        if (bytes <= READ_BYTES) return;
+      const done = () => {
+        clearTimeout(late);
+        resolve(outcomeOf(status, response.headers["retry-after"], now()));
+      };
+      const enough = () => {
         done();
         response.destroy();
+      };
+      const late = setTimeout(enough, READ_MS);
+      response.on("data", (chunk: Uint8Array) => {
+        bytes += chunk.length;
+        if (bytes > READ_BYTES) enough();
       });
       response.on("end", done);
       // The status counts, however the rest of the answer ends.

@@ -65,6 +65,7 @@ export async function runCrash(options: CrashOptions): Promise<CrashReport> {
   const ports = { port, tlsPort, tcpPort, grpcPort };
   const transports = transportsAt(ports);
   let isClosing = false;
+  let killing: Promise<void> | undefined;
   const world: Surroundings = {
     random,
     next: () => transports[pick(transports.length)]!,
@@ -77,8 +78,8 @@ export async function runCrash(options: CrashOptions): Promise<CrashReport> {
     const until = performance.now() + options.seconds * 1000;
     const { kills: leastKills = 0, calls: leastCalls = 0, breaks: leastBreaks = 0 } = options.least ?? {};
     const isEnough = () => kills >= leastKills && made >= leastCalls && world.counts.breaks >= leastBreaks;
-    const killing = (async () => {
-      while (performance.now() < until || !isEnough()) {
+    killing = (async () => {
+      while (!isClosing && (performance.now() < until || !isEnough())) {
         const [least, most] = options.lifeMs;
         await new Promise((resolve) => setTimeout(resolve, least + random() * (most - least)));
         await server.kill();
@@ -107,6 +108,9 @@ export async function runCrash(options: CrashOptions): Promise<CrashReport> {
     const published = log.length;
     return { kills, calls: made, ...world.counts, published };
   } finally {
+    isClosing = true;
+    // It may be starting another one.
+    await killing?.catch(() => {});
     await server.kill();
     rmSync(folder, { recursive: true, force: true });
   }

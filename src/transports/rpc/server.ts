@@ -13,7 +13,6 @@ import type {
 import type { Host, Limits } from "../../contract/index.ts";
 import { type ProtoDescription, RECURSION_LIMIT } from "../../describe/proto/index.ts";
 import { Fault } from "../../log/index.ts";
-import { PREFIX_BYTES } from "../../wire/envelope.ts";
 import { addBacktalk } from "./backtalk.ts";
 import { detailFiles } from "./details.ts";
 import { toStatus } from "./faults.ts";
@@ -103,10 +102,10 @@ async function* within(
       total += chunk.length;
       if (total > most) throw toStatus(tooLarge(most), true);
     } else {
-      for (let at = 0; at + PREFIX_BYTES <= chunk.length; ) {
+      for (let at = 0; at + 5 <= chunk.length; ) {
         const length = new DataView(chunk.buffer, chunk.byteOffset + at + 1, 4).getUint32(0);
         if (length > most) throw toStatus(tooLarge(most), true);
-        at += PREFIX_BYTES + length;
+        at += 5 + length;
       }
     }
     yield chunk;

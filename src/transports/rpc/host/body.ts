@@ -5,8 +5,10 @@
  * memory as it says. Here messages are put together first, in room that grows with what has arrived.
  */
 import { Code, ConnectError } from "@connectrpc/connect";
-import { PREFIX_BYTES } from "../../../wire/envelope.ts";
 import type { Room } from "./room.ts";
+
+/** The flags and the length of a message, in gRPC, gRPC-Web and the streams of Connect. */
+const PREFIX_BYTES = 5;
 
 export interface BodyOptions {
   /** Whether messages have a prefix: all but the unary ones of Connect. */

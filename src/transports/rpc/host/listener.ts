@@ -10,14 +10,13 @@ import { type Limits, TIMING, type Timing } from "../../../contract/index.ts";
 import { type Access, hostCheck, isAllowedOrigin, OTHER_NAME, otherOrigin } from "../../../net/access.ts";
 import type { Certificate } from "../../../net/certificate.ts";
 import { checkCertificate, listenFault } from "../../../net/faults.ts";
-import { headersOf } from "../../../wire/http2-fields.ts";
 import { RequestBody } from "./body.ts";
 import { callerValues, protocolOf } from "./caller.ts";
 import { Connections } from "./connections.ts";
 import { forbidden, notAllowed, notFound, unsupportedType } from "./refuse.ts";
 import { Room } from "./room.ts";
 import { byPath, type Handlers, hasOneInput } from "./router.ts";
-import { chunksOf, fail, send, signalOf } from "./stream.ts";
+import { chunksOf, fail, headersOf, send, signalOf } from "./stream.ts";
 
 export interface GrpcListenerOptions {
   readonly hostname: string;
