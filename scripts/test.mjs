@@ -3,8 +3,9 @@
  * in which types and lint count as a test each. Arguments choose files by a part of their path.
  *
  * Each file runs in a process of its own, two at a time, with a time limit: a file that hangs or takes all
- * memory fails by its name and leaves the others alone. A file that failed runs once more when nothing runs
- * beside it; if it passes then, that is said, with what failed, above the count. What failed comes last.
+ * memory fails by its name and leaves the others alone. A file that failed, or that the machine was too busy to
+ * judge, runs once more when nothing runs beside it; the second run counts, and what the first one said is shown
+ * above the count. What failed comes last.
  */
 import { spawn } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -45,28 +46,28 @@ if (chosen.length === 0) {
 const directory = mkdtempSync(join(tmpdir(), "backtalk-test-"));
 const files = testFiles().filter((file) => chosen.length === 0 || chosen.some((part) => file.includes(part)));
 const lanes = Math.max(1, Math.min(2, availableParallelism()));
-/** What is to be read comes last: an unsteady test first, then what failed. */
-const unsteady = [];
-const broken = [];
+const again = [];
 await runAll(files, lanes, (file, run) => {
-  if (run.failed > 0) broken.push({ file, run });
+  if (run.failed > 0 || run.isUnjudged) again.push({ file, first: run });
   else add(run);
 });
-for (const { file, run: first } of broken.splice(0)) {
+/** What is to be read comes last. */
+const told = { unsteady: [], unjudged: [], failed: [] };
+for (const { file, first } of again) {
   const run = await runFile(file);
   add(run);
-  if (run.failed > 0) broken.push({ file, run });
-  else unsteady.push({ file, run: first });
+  if (run.failed > 0) told.failed.push(`(fail) ${file}, twice:\n${failures(run.output)}`);
+  else if (run.isUnjudged) told.unjudged.push(`(not judged) ${file}, twice: this machine is too busy`);
+  else if (first.failed > 0) {
+    told.unsteady.push(`(unsteady) ${file} passed at the second try. The first:\n${failures(first.output)}`);
+  }
 }
 rmSync(directory, { recursive: true, force: true });
 if (files.length === 0) {
   console.error(`no test file has ${chosen.join(" or ")} in its path`);
   total.failed++;
 }
-for (const { file, run } of unsteady) {
-  console.log(`\n(unsteady) ${file} passed at the second try. The first:\n${failures(run.output)}`);
-}
-for (const { file, run } of broken) console.log(`\n(fail) ${file}, twice:\n${failures(run.output)}`);
+for (const text of Object.values(told).flat()) console.log(`\n${text}`);
 console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
 process.exit(total.failed === 0 ? 0 : 1);
 
@@ -97,7 +98,7 @@ async function runFile(file) {
   const tests = counts.passed + counts.skipped + counts.failed;
   console.log(`${failed === 0 ? "(pass)" : "(fail)"} ${file}: ${tests} tests in ${seconds} s`);
   if (failed === 0) for (const line of notes(output)) console.log(`  ${line}`);
-  return { ...counts, failed, output };
+  return { ...counts, failed, output, isUnjudged: /^not judged/m.test(output) };
 }
 
 function notes(output) {
