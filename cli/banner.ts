@@ -16,10 +16,12 @@ export interface BannerOptions {
   /** Of a development certificate. */
   readonly certificate: string | undefined;
   readonly hasAuth: boolean;
+  /** Where the calls of queued methods run, when there are any. */
+  readonly jobs?: string | undefined;
 }
 
 export function banner(options: BannerOptions, style: Style): string[] {
-  const { running, services, store, certificate, hasAuth } = options;
+  const { running, services, store, certificate, hasAuth, jobs } = options;
   const { recovered, listeners } = running;
   const taken = recovered.retried + recovered.failed;
   return [
@@ -27,12 +29,16 @@ export function banner(options: BannerOptions, style: Style): string[] {
     ...labelled("store", store.name.replace(/(?<=^sqlite:).*/, pathText), style),
     ...labelled("", store.durability, style),
     ...(taken === 0 ? [] : labelled("recovered", recoveredText(recovered), style)),
-    ...labelled("callers", hasAuth ? "have to prove who they are" : "are not asked who they are", style),
+    ...labelled("callers", hasAuth ? "have to prove who they are" : NO_AUTH, style),
+    ...(jobs === undefined ? [] : labelled("jobs", jobs, style)),
     ...(certificate === undefined ? [] : labelled("certificate", `for development: ${pathText(certificate)}`, style)),
+    ...labelled("process", `pid ${process.pid}`, style),
     "",
     ...table(["TRANSPORT", "ADDRESS"], [...transportRows(listeners), ...partRows(running)], style),
   ];
 }
+
+const NO_AUTH = "no authentication (serve has --api-keys FILE and --jwks URL)";
 
 function partRows({ addresses }: Running): string[][] {
   const vias = [...new Set(addresses.map(({ via }) => via))];

@@ -75,6 +75,9 @@ describe("call", () => {
     const id = handle.split("/").at(-1);
     const running = await run("calls", server.http, "--state", "running", "--method", "studio.countdown");
     expect(running.json).toContainEqual(expect.objectContaining({ id, state: "running" }));
+    const brief = await run("calls", server.http, "--brief", "--state", "running");
+    const keys = Object.keys(brief.json.find((call) => (call as { id: string }).id === id) as object);
+    expect(keys.toSorted()).toEqual(["attempt", "cursor", "id", "method", "openedAt", "state"]);
     const cancelled = await run("cancel", handle);
     expect(cancelled.json).toEqual([{ id, state: "cancelled" }]);
     const attached = await run("attach", handle, "--via", "sse");
@@ -169,11 +172,14 @@ describe("what is wrong", () => {
     ["call URL studio.isPrime --via http3", 2, /http3 goes over TLS/],
     ["call URL studio.isPrime --plain --async", 2, /cannot be used together/],
     ["call URL studio.isPrime", 13, /n: /],
+    ["call URL studio.isPrime", 13, /\nits schema is that of POST \/studio\/isPrime in \/openapi\.json\n/],
+    ["call URL isPrime", 2, /not the name of a method: "isPrime"\nwrite it with its service: SERVICE\.isPrime/],
+    ['call URL studio.countdown {"from":3} --items', 2, /--items needs a JSON array, and "\{.*\}" is one object\n/],
     ["call URL studio.isPrim", 15, /did you mean studio\/isPrime\?/],
     ["attach URL/calls/none", 15, /not_found/],
     ["attach URL/calls/none --after later", 2, /is not a place/],
     ['call URL studio.countdown {"from":9} --timeout 0.05', 14, /deadline_exceeded/],
-    ["publish URL logins {}", 13, /user/],
+    ["publish URL logins {}", 13, /user.*\n.*\nits schema is that of POST \/topics\/logins in/s],
     ["subscribe URL login", 15, /did you mean logins\?/],
     ["transports htpp1", 2, /did you mean http1\?/],
     ["serve missing.ts", 2, /there is no file missing.ts/],
@@ -202,6 +208,28 @@ describe("what is wrong", () => {
       const { code, err } = await run("call", "localhost:1", "studio.isPrime", "--plain");
       expect(err).toContain("unavailable");
       expect(code).toBe(24);
+      // What to look at is told with the first try that failed, and with the last.
+      const lines = (await run("call", "localhost:1", "studio.isPrime")).err.trim().split("\n");
+      expect(lines[0]).toMatch(/; trying again in /);
+      expect([lines[1], lines.filter((line) => line === lines[1]).length]).toEqual([
+        expect.stringContaining("is the server running?"),
+        2,
+      ]);
+    },
+    LONG,
+  );
+
+  test(
+    "commands in what is said are as they were typed",
+    async () => {
+      for (const [args, hint] of [
+        [["cal"], "did you mean call?"],
+        [["xyzzy"], "see ./backtalk help"],
+        [["call"], "usage: ./backtalk call URL METHOD [INPUT] [options]"],
+        [["call", "ftp://x", "a.b"], "as `./backtalk serve` has printed it"],
+      ] as const) {
+        expect((await place.run(args, "", { BACKTALK_COMMAND: "./backtalk" })).err).toContain(hint);
+      }
     },
     LONG,
   );
@@ -229,6 +257,12 @@ describe("what is wrong", () => {
       `import { service, unary } from ${SOURCE};\nexport default service("a", { b: unary({}) });`,
       /without a handler/,
     ],
+    [
+      "a stream without its schema",
+      `import { serverStream, service } from ${SOURCE};\nimport { z } from "zod";
+       const a = z.object({});\nexport default service("a", { b: serverStream({ input: a, output: a }, () => []) });`,
+      /serverStream needs "item" \(there is "output"\)\n {2}.*\.ts:4:\d+\nserverStream takes input, item, /,
+    ],
   ])("serve a file with %s", async (_, text, err) => {
     const path = await place.file(`bad-${crypto.randomUUID()}.ts`, text);
     const ended = await run("serve", path, "--store", "memory:");
@@ -244,6 +278,8 @@ describe("what is wrong", () => {
     expect(port.err).toContain(`port ${taken} of 127.0.0.1 is in use`);
     expect(port.code).toBe(24);
     const store = await run("serve", STUDIO, "--port", "0", "--no-tls");
+    // What is kept in the project's folder stays out of its version control.
+    expect(await Bun.file(join(place.directory, ".backtalk/.gitignore")).text()).toBe("*\n");
     expect(store.err).toContain("another process serves this store");
     expect(store.code).toBe(19);
   });

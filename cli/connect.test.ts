@@ -8,7 +8,7 @@ import { ANONYMOUS } from "../src/contract/index.ts";
 import { Fault } from "../src/log/index.ts";
 import { makeCertificate } from "../src/net/certificate.ts";
 import { peerOf, type Via } from "./connect.ts";
-import { UsageError } from "./exit.ts";
+import { explain, hintsOf, UsageError } from "./exit.ts";
 import { Place } from "./testing.ts";
 
 const place = new Place();
@@ -67,7 +67,7 @@ async function tried(way: string, there: string): Promise<string> {
   } catch (thrown) {
     if (thrown instanceof UsageError) return `usage: ${thrown.message}: ${thrown.hint}`;
     if (!(thrown instanceof Fault)) throw thrown;
-    return `${thrown.code}: ${thrown.message}: ${thrown.hint ?? "no hint"}`;
+    return `${thrown.code}: ${thrown.message}: ${hintsOf(thrown)[0] ?? "no hint"}`;
   } finally {
     close();
   }
@@ -128,6 +128,40 @@ describe.each(TABLE)("%s", (way, cases) => {
     }, 20_000);
   }
 });
+
+test("what is wrong with a certificate is told, over each way with TLS", async () => {
+  const day = 86_400_000;
+  const expired = makeCertificate(["localhost", "127.0.0.1"], Date.now() - 4000 * day);
+  const other = makeCertificate(["other.test"], Date.now());
+  for (const [certificate, said, here] of [
+    [expired, /certificate has expired/, false],
+    [other, /certificate is for another name/, false],
+  ] as const) {
+    const server = createHttps(certificate, (_, response) => response.end());
+    servers.push(server);
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const { port } = server.address() as AddressInfo;
+    const trust = { tls: () => ({ ca: certificate.cert }), notes: [] };
+    for (const [scheme, via] of [
+      ["https", "http1"],
+      ["https", "http2"],
+      ["tls", "tcp"],
+      ["grpcs", "grpc"],
+      ["https", "connect"],
+    ] as const) {
+      const { peer, close } = peerOf(`${scheme}://127.0.0.1:${port}`, { via, trust });
+      const call = { to: "studio/isPrime", input: { n: 7 }, principal: ANONYMOUS, via: "test", keep: true };
+      const { lines } = explain(
+        await Promise.resolve(peer(call))
+          .then((exchange) => exchange.result())
+          .catch((thrown) => thrown),
+      );
+      expect([via, lines.join("\n")]).toEqual([via, expect.stringMatching(said)]);
+      expect([via, lines.join("\n").includes("--cacert")]).toEqual([via, here]);
+      close();
+    }
+  }
+}, 20_000);
 
 // HTTP waits for 60 s (`answerMs`): that is in its own tests.
 test("where somebody accepts and says nothing, each way ends by itself", async () => {

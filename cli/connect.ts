@@ -12,7 +12,7 @@ import { tcpPeer } from "../src/transports/tcp/client.ts";
 import { udpPeer } from "../src/transports/udp/client.ts";
 import { websocketPeer } from "../src/transports/websocket/client.ts";
 import type { Args, Option } from "./args.ts";
-import { causeOf, UsageError } from "./exit.ts";
+import { causeOf, hintsOf, UsageError } from "./exit.ts";
 import type { Screen } from "./screen.ts";
 import { viaOf } from "./target.ts";
 import { tracer } from "./trace.ts";
@@ -70,7 +70,7 @@ export interface ConnectOptions {
   readonly isInsecure?: boolean;
   readonly trace?: ((direction: "*" | ">" | "<", text: string) => void) | undefined;
   /** Told of each wait for another try. */
-  readonly onRetry?: (text: string) => void;
+  readonly onRetry?: (lines: readonly string[]) => void;
 }
 
 export interface Connection {
@@ -82,6 +82,7 @@ export interface Connection {
 export function connect(url: string, options: ConnectOptions): Connection {
   const { peer, close } = peerOf(url, options);
   const closing = new AbortController();
+  let isTold = false;
   const context: Context = {
     peer,
     principal: ANONYMOUS,
@@ -91,8 +92,12 @@ export function connect(url: string, options: ConnectOptions): Connection {
     attempts: undefined,
     closing: closing.signal,
     isUnsent: neverSent,
-    onRetry: ({ fault, delayMs }) =>
-      options.onRetry?.(`${fault.message}${causeOf(fault)}; trying again in ${durationText(delayMs)}`),
+    onRetry({ fault, delayMs }) {
+      // Who waits in vain is to know why at once, not after the last try.
+      const hints = isTold || !(fault instanceof Fault) ? [] : hintsOf(fault);
+      isTold = true;
+      options.onRetry?.([`${fault.message}${causeOf(fault)}; trying again in ${durationText(delayMs)}`, ...hints]);
+    },
   };
   return {
     context,
@@ -240,6 +245,6 @@ export function connectArgs(url: string, args: Args, screen: Screen): Connection
     trust,
     isInsecure: args.has("insecure"),
     trace,
-    onRetry: (text) => screen.explain([text]),
+    onRetry: (lines) => screen.explain(lines),
   });
 }

@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { Place, ROOT, type Server, STUDIO, serveIn } from "./testing.ts";
+import { versionOf } from "./version.ts";
 
 const place = new Place();
 const LONG = 60_000;
@@ -53,6 +54,23 @@ describe("descriptions", () => {
       expect(out).toContain("  rpc Order(OrderRequest) returns (OrderResponse);\n");
       expect(out).toContain("  rpc SubscribeOrders(backtalk.v1.SubscribeRequest) returns (stream OrdersEvent);\n");
       expect(out).toContain("message OrderRequest {\n  int64 n = 1;\n}\n");
+    },
+    LONG,
+  );
+
+  test(
+    "have the version of the package that the file belongs to, and 0.0.0 of none",
+    async () => {
+      await serviceFile("n: z.int()");
+      const version = async (format: string) => JSON.parse((await contract("--format", format)).out).info.version;
+      expect([await version("openapi"), await version("asyncapi")]).toEqual(["0.0.0", "0.0.0"]);
+      const path = await place.file("package.json", '{ "version": "3.4.5-rc.1" }');
+      expect([await version("openapi"), await version("asyncapi")]).toEqual(["3.4.5-rc.1", "3.4.5-rc.1"]);
+      for (const text of ["{}", '{ "version": 1 }', "not JSON"]) {
+        await place.file("package.json", text);
+        expect(versionOf(join(place.directory, "src/service.ts"))).toBe("0.0.0");
+      }
+      rmSync(path);
     },
     LONG,
   );
@@ -116,6 +134,7 @@ describe("pins", () => {
   keep the type, and add a property of another name for the new one
 shop.OrderRequest.d is new, and the input must have "d"
   make the property optional, or give it a default
+shop.OrderRequest.b was removed, and its number is not reserved
 `);
     const before = pins();
     const refused = await contract("--write");
@@ -130,6 +149,28 @@ shop.OrderRequest.d is new, and the input must have "d"
     );
     expect((await contract("--check")).code).toBe(0);
   }, 60_000);
+
+  test(
+    "what breaks nobody and is not in the file yet is behind too",
+    async () => {
+      for (const [before, after, says] of [
+        ["a: z.string(), b: z.int().optional()", "a: z.string()", "b was removed, and its number is not reserved"],
+        ["a: z.string()", "a: z.string().optional()", "a is now optional"],
+      ] as const) {
+        await serviceFile(before);
+        await contract("--write");
+        await serviceFile(after);
+        const { code, out, err } = await contract("--check");
+        expect([code, out]).toEqual([1, `shop.OrderRequest.${says}\n`]);
+        expect(err).toMatch(/nothing breaks, but the file is behind: backtalk contract .*service\.ts --write/);
+        expect((await contract("--write")).code).toBe(0);
+        const good = await contract("--check");
+        expect([good.code, good.out, good.err]).toEqual([0, "", "nothing breaks, and all is pinned\n"]);
+        rmSync(join(place.directory, "shop.proto"));
+      }
+    },
+    LONG,
+  );
 
   test(
     "a name that was removed is not used again",

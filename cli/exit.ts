@@ -1,5 +1,6 @@
 /** How the command ends: 0, 1, 2, 130, or 10 + the number that gRPC gives the code of the fault. */
 import { CODES, Fault, toFault } from "../src/log/index.ts";
+import { type Trouble, troubleOf } from "../src/wire/trouble.ts";
 
 export const OK = 0;
 /** A defect of the command itself. */
@@ -38,11 +39,27 @@ export function explain(thrown: unknown): { readonly code: number; readonly line
     lines.push(`  ${path === "" ? "(all of it)" : path}: ${message}`);
   }
   if (fault.limit !== undefined) lines.push(`the limit is ${fault.limit}`);
-  if (fault.hint !== undefined) lines.push(fault.hint);
+  lines.push(...hintsOf(fault));
   if (fault.code === "unauthenticated") lines.push("here: --api-key KEY or --token TOKEN");
   if (fault.retryAfterMs !== undefined) lines.push(`try again in ${Math.ceil(fault.retryAfterMs / 1000)} s`);
   return { code: exitCode(fault), lines };
 }
+
+/** What helps; where no connection came about, by what the platform says of it. */
+export function hintsOf({ code, message, cause, hint }: Fault): readonly string[] {
+  const isConnection = code === "unavailable" || code === "failed_precondition";
+  const trouble = isConnection ? troubleOf(cause) : undefined;
+  const isSaid = trouble !== undefined && message.includes(trouble.what);
+  // What passes may be something else the next time, and may have come in the middle: then all that it could be is told.
+  const here = trouble && (trouble.isLasting || isSaid) ? HERE[trouble.about] : undefined;
+  const first = trouble?.isLasting ? `${isSaid ? "" : `${trouble.what}: `}${trouble.hint}` : hint;
+  return [...(first === undefined ? [] : [first]), ...(here === undefined ? [] : [here])];
+}
+
+const HERE: Partial<Readonly<Record<Trouble["about"], string>>> = {
+  port: "here: `backtalk serve` prints which port is for what",
+  trust: "here: --cacert FILE, with a certificate of the server or of who has signed it",
+};
 
 /** What the platform said of a connection that failed. */
 export function causeOf({ cause, message }: Pick<Fault, "cause" | "message">): string {

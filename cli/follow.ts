@@ -16,6 +16,8 @@ export interface FollowOptions {
   readonly isQuiet: boolean;
   /** Stop after so many items. */
   readonly count?: number | undefined;
+  /** The method that is waited for: on a terminal it is told when nothing comes of it for long. */
+  readonly waitsFor?: string;
 }
 
 /** Tells how far the reading got, also while it goes on. */
@@ -36,10 +38,12 @@ export async function follow(session: Session, options: FollowOptions, progresse
     },
     map: (event) => event,
   });
+  const patience = options.waitsFor === undefined ? undefined : setTimeout(tellWait, PATIENCE_MS, options);
   let hasEnded = false;
   let items = 0;
   try {
     for await (const event of reading) {
+      if (event.kind !== "open" && items === 0) endWait(patience, screen);
       await print(event, options);
       progressed.cursor = event.cursor;
       if (event.kind === "fail") throw faultFromJson(JSON.parse(event.json));
@@ -49,8 +53,20 @@ export async function follow(session: Session, options: FollowOptions, progresse
     // Read from its end, a call says nothing more: its state has the result.
     if (!hasEnded && !isRaw) await printState(await session.state(), screen);
   } finally {
-    screen.status(undefined);
+    endWait(patience, screen);
   }
+}
+
+const PATIENCE_MS = 3_000;
+
+/** A call that waits in a queue has no worker perhaps, and says nothing until one comes. */
+function tellWait({ screen, waitsFor }: FollowOptions): void {
+  screen.status(() => `${waitsFor}: nothing yet (a queued call waits for a worker); Ctrl-C detaches`);
+}
+
+function endWait(patience: ReturnType<typeof setTimeout> | undefined, screen: Screen): void {
+  clearTimeout(patience);
+  screen.status(undefined);
 }
 
 async function print({ cursor, kind, at, json }: LogEvent, options: FollowOptions): Promise<void> {

@@ -7,7 +7,7 @@ import { commandLines, labelled, type Style, wrap } from "./table.ts";
 export function generalHelp(specs: readonly Spec[], style: Style): string[] {
   return [
     ...wrap(
-      `${style.bold("backtalk")}: one handler, every way to talk to it; every call can be come back to`,
+      `${style.bold("backtalk")}: one handler, every way to talk to it; every call can be resumed`,
       style.width,
     ),
     "",

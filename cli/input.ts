@@ -1,5 +1,6 @@
 /** What is sent: JSON on the command line, of a file (`@file`) or of stdin (`-`). */
 import { UsageError } from "./exit.ts";
+import { clip } from "./table.ts";
 
 /** The JSON value; undefined when nothing was given. @throws UsageError */
 export async function readInput(text: string | undefined, stdin: Blob): Promise<unknown> {
@@ -14,7 +15,11 @@ export async function* readItems(text: string, stdin: Blob): AsyncGenerator<unkn
   const source = sourceOf(text, stdin);
   if (!source) {
     const value = parse(text, "the items", SHELL);
-    if (!Array.isArray(value)) throw new UsageError("items are a JSON array", "or @file or - with an item a line");
+    if (!Array.isArray(value))
+      throw new UsageError(
+        `--items needs a JSON array, and ${JSON.stringify(clip(text, 60))} is ${value === null ? "null" : `one ${typeof value}`}`,
+        "--items is for methods that take a stream of items: [1, 2], or @FILE or - with an item a line; one that streams back needs no option",
+      );
     yield* value;
     return;
   }

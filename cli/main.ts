@@ -1,7 +1,7 @@
 /** The command line: the composition root, which names every store and every transport. */
 import packageJson from "../package.json";
 import { readArgs, suggestion } from "./args.ts";
-import type { Command } from "./command.ts";
+import { type Command, command as commandTyped } from "./command.ts";
 import * as attach from "./commands/attach.ts";
 import * as call from "./commands/call.ts";
 import * as calls from "./commands/calls.ts";
@@ -42,7 +42,7 @@ export async function main(argv: readonly string[], screen: Screen): Promise<num
     screen.status(undefined);
     if (interrupt.signal.aborted) return DETACHED;
     const { code, lines } = explain(thrown);
-    screen.explain(lines.map((line, index) => (index === 0 ? `backtalk: ${line}` : line)));
+    screen.explain(lines.map(asTyped).map((line, index) => (index === 0 ? `backtalk: ${line}` : line)));
     return code;
   } finally {
     interrupt.release();
@@ -69,6 +69,12 @@ async function dispatch(argv: readonly string[], screen: Screen, interrupt: Abor
   const args = readArgs(command.spec, rest);
   if (args.has("json")) screen.printForPrograms();
   return await command.run({ args, screen, interrupt, stdin: Bun.stdin });
+}
+
+/** Commands in a hint, as they are typed here: `./backtalk`, `npx backtalk`. */
+function asTyped(line: string): string {
+  const names = ["help", ...COMMANDS.map(({ spec }) => spec.name)].join("|");
+  return line.replace(new RegExp(`(?<![\\w./-])backtalk (?=(?:${names})\\b)`, "g"), `${commandTyped()} `);
 }
 
 /** @throws UsageError */

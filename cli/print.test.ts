@@ -206,6 +206,13 @@ test("the trace says when, which way, how much and what", () => {
   ]);
 });
 
+test("a pipe is as wide as COLUMNS says, a terminal as it is", () => {
+  const width = (isTTY: boolean, COLUMNS?: string) =>
+    new Screen({ out: sink(isTTY, 90), err: sink(isTTY), env: { COLUMNS } }).width;
+  expect([width(false), width(false, "200"), width(false, "1"), width(true, "200")]).toEqual([80, 200, 20, 90]);
+  expect(["", "0x20", "-5", "99999", "1e3"].map((each) => width(false, each))).toEqual(Array(5).fill(80));
+});
+
 function sink(isTTY: boolean, columns = 80): Sink & { text: string } {
   return {
     isTTY,

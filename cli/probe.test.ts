@@ -40,6 +40,12 @@ describe("backtalk probe", () => {
     expect(present(report)).toEqual(expect.arrayContaining(all));
     const socket = report.findings.find(({ name }) => name === "websocket")!;
     expect(socket.facts).toMatchObject({ path: "/ws", subprotocol: "backtalk.v1" });
+    // There is nothing at /: all of it is asked of what is there.
+    const of = (name: string) => report.findings.find((each) => each.name === name)!;
+    expect(["h1", "h2", "h3"].map((name) => of(name).facts!["status"])).toEqual([200, 200, 200]);
+    expect(of("h1").text).toContain("at /openapi.json");
+    expect(of("sse")).toMatchObject({ isPresent: true, text: expect.stringMatching(/^\/topics\/\w+: /) });
+    expect(of("gzip").text).toContain("application/json");
     const har = await Bun.file(`${place.directory}/probe.har`).json();
     expect(har.log.entries.length).toBeGreaterThan(5);
   });

@@ -18,6 +18,7 @@ export class Screen {
   readonly #out: Sink;
   readonly #err: Sink;
   readonly #isColoured: boolean;
+  readonly #pipeWidth: number;
   #isForPrograms = false;
   /** The status line at the bottom, when there is one; only on a terminal. */
   #status: ((width: number) => string) | undefined;
@@ -27,6 +28,7 @@ export class Screen {
     this.#err = err;
     // https://no-color.org: set and not empty. FORCE_COLOR is for those who look at a pipe.
     const isForced = (env["FORCE_COLOR"] ?? "") !== "" && env["FORCE_COLOR"] !== "0";
+    this.#pipeWidth = /^\d{1,4}$/.test(env["COLUMNS"] ?? "") ? Math.max(20, Number(env["COLUMNS"])) : 80;
     this.#isColoured = (env["NO_COLOR"] ?? "") === "" && env["TERM"] !== "dumb" && (isForced || out.isTTY === true);
   }
 
@@ -51,8 +53,9 @@ export class Screen {
     return { width: this.width, bold: code(1, 22), dim: code(2, 22) };
   }
 
+  /** Of the results: that of the terminal, of a pipe what COLUMNS says. */
   get width(): number {
-    return this.isTerminal ? columnsOf(this.#out) : 80;
+    return this.isTerminal ? columnsOf(this.#out) : this.#pipeWidth;
   }
 
   /** A line of the result. Resolves when the reader has room for more. */

@@ -43,7 +43,8 @@ export function viaOf(url: string): string | undefined {
 export function methodName(text: string): string {
   const match = /^([A-Za-z]\w*)[./]([A-Za-z]\w*)$/.exec(text);
   if (match) return `${match[1]}/${match[2]}`;
-  throw new UsageError(`not the name of a method: ${JSON.stringify(text)}`, "write it as service.method");
+  const hint = /^[A-Za-z]\w*$/.test(text) ? `write it with its service: SERVICE.${text}` : "write it as service.method";
+  throw new UsageError(`not the name of a method: ${JSON.stringify(text)}`, hint);
 }
 
 /** `http://host/calls/ID` → the server and the id. @throws UsageError */

@@ -1,7 +1,7 @@
 /** The command line in a terminal: a pseudo-terminal of tmux, read back as a person sees it. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { join } from "node:path";
-import { MAIN, Place, type Server, STUDIO, serveIn } from "./testing.ts";
+import { MAIN, Place, ROOT, type Server, STUDIO, serveIn } from "./testing.ts";
 
 const tmux = Bun.which("tmux");
 if (!tmux) console.log("skipped: no tmux here to look at a terminal with");
@@ -77,6 +77,32 @@ inTerminal(
       /Detached: the call goes on\. Come back with\n {2}backtalk attach http:\S+\/calls\/\w+ --after \S+\n/,
     );
     expect(text).not.toContain("█");
+  },
+  60_000,
+);
+
+inTerminal(
+  "a call that says nothing is told of, until it says something",
+  async () => {
+    const of = (path: string) => JSON.stringify(join(ROOT, path));
+    const file = await place.file(
+      "silent.ts",
+      `import { service, unary } from ${of("src/index.ts")};
+import { z } from ${of("node_modules/zod/index.js")};
+const a = z.object({});
+const until = async () => { while (!(await Bun.file("go").exists())) await Bun.sleep(20); };
+export default service("silent", { run: unary({ input: a, output: a }, async () => (await until(), {})) });`,
+    );
+    const silent = await serveIn(place, file, ["--store", "memory:", "--no-udp", "--no-tcp", "--no-grpc"]);
+    try {
+      const { screen } = terminal(100, `call ${silent.http} silent.run`);
+      await seen(screen, /^silent\.run: nothing yet \(a queued call waits for a worker\); Ctrl-C detaches$/);
+      await place.file("go", "");
+      expect(await seen(screen, /\[code 0\]/)).toBe("{}\n[code 0]");
+    } finally {
+      silent.child.kill("SIGKILL");
+      await silent.child.exited;
+    }
   },
   60_000,
 );

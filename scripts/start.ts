@@ -9,6 +9,7 @@ import { catchInterrupt } from "../cli/interrupt.ts";
 import { logger } from "../cli/log.ts";
 import { hasPage } from "../cli/parts/describe.ts";
 import { PART_OPTIONS, partsOf } from "../cli/parts/index.ts";
+import { HTTP_PORT, portOf } from "../cli/parts/ports.ts";
 import { Screen } from "../cli/screen.ts";
 import { openStore } from "../cli/store.ts";
 import { commandLines, table, wrap } from "../cli/table.ts";
@@ -43,25 +44,23 @@ try {
   await start();
 } catch (thrown) {
   const { code, lines } = explain(thrown);
-  screen.explain(lines);
+  screen.explain(lines.map((line) => line.replace("(--store sqlite:PATH)", "(npm start -- --store sqlite:PATH)")));
   const port = thrown instanceof Fault && thrown.detail?.["port"];
-  if (port) screen.note("From here: npm start -- --port 4500 --tls-port 4543");
+  if (port) screen.note("From here: npm start -- --port 4500 (the other ports move with it)");
   process.exit(code);
 }
 process.exit(0);
 
 async function start(): Promise<void> {
   const args = readArgs(spec, process.argv.slice(2));
-  // As with `serve`: when one port was asked for, the other one gives way.
-  const isAsked = (name: string) => args.has(name) || !(args.has("port") || args.has("tls-port"));
   const store = await openStore(args.text("store") ?? `sqlite:${join(directory, "studio.sqlite")}`, "full");
   const certificate = await developmentCertificate({ directory });
   const running = await startServer({
     services: [studio],
     store,
     hostname,
-    plain: { port: args.number("port") ?? 4400, isAsked: isAsked("port") },
-    tls: { port: args.number("tls-port") ?? 4443, isAsked: isAsked("tls-port"), ...certificate },
+    plain: portOf(args, "port", HTTP_PORT),
+    tls: { ...portOf(args, "tls-port", 4443), ...certificate },
     logger: logger("defects", !screen.canDraw, (line) => screen.note(line)),
     version: packageJson.version,
     parts: partsOf({ args, hostname, file: join(root, "examples/studio/service.ts"), certificate, screen, store }),

@@ -123,8 +123,14 @@ export async function startServer(options: ServerOptions): Promise<Running> {
   }
 }
 
+/** For the operator: which port was taken, what is instead of it, and what makes that last. */
+export function movedText(port: number, url: string, option: string): string {
+  const instead = /\d+$/.exec(url)?.[0] ?? "a free one";
+  return `port ${port} is in use: ${instead} is taken instead, until the next start (${option} chooses one)`;
+}
+
 /** Tries again with a free port where one that nobody asked for is taken. */
-async function movable<P extends Port, T extends Port, S>(
+async function movable<P extends Port, T extends Port, S extends Served>(
   plain: P | undefined,
   tls: T | undefined,
   listen: (plain: P | undefined, tls: T | undefined) => Promise<S>,
@@ -137,9 +143,11 @@ async function movable<P extends Port, T extends Port, S>(
     const isPlain = plain?.port === taken && plain?.isAsked === false;
     const isTls = tls?.port === taken && tls?.isAsked === false;
     if (taken === undefined || taken === 0 || (!isPlain && !isTls)) throw thrown;
-    moved.push(`port ${taken} is in use: a free one is taken instead`);
     const free = <Q extends Port>(port: Q): Q => ({ ...port, port: 0 });
-    return movable(isPlain ? free(plain!) : plain, isTls ? free(tls!) : tls, listen, moved);
+    const served = await movable(isPlain ? free(plain!) : plain, isTls ? free(tls!) : tls, listen, moved);
+    const url = served.listeners.find((each) => each.url.startsWith("https:") === isTls)?.url;
+    moved.push(movedText(Number(taken), url ?? "", isTls ? "--tls-port" : "--port"));
+    return served;
   }
 }
 

@@ -2,9 +2,9 @@
 import { Session } from "../../src/client/session.ts";
 import { ANONYMOUS, CALLS } from "../../src/contract/index.ts";
 import { type Cursor, type Place, parsePlace } from "../../src/log/index.ts";
-import type { Spec } from "../args.ts";
+import type { Args, Spec } from "../args.ts";
 import { type CommandContext, command } from "../command.ts";
-import { CONNECT_OPTIONS, connectArgs } from "../connect.ts";
+import { CONNECT_OPTIONS, type Connection, connectArgs } from "../connect.ts";
 import { DETACHED, OK, UsageError } from "../exit.ts";
 import { follow } from "../follow.ts";
 import { type Screen, shellWord } from "../screen.ts";
@@ -30,7 +30,7 @@ export const spec: Spec = {
 export async function run({ args, screen, interrupt }: CommandContext): Promise<number> {
   const { url, id } = callUrl(args.positionals[0]!);
   const from = placeOf(args.text("after")) ?? "start";
-  const connection = connectArgs(url, args, screen);
+  const connection = reach(url, id, args, screen);
   const session = new Session(connection.context, { to: CALLS + id, principal: ANONYMOUS, via: "cli" }, interrupt);
   const progressed: { cursor: Cursor | undefined } = { cursor: undefined };
   try {
@@ -42,6 +42,18 @@ export async function run({ args, screen, interrupt }: CommandContext): Promise<
     return DETACHED;
   } finally {
     connection.close();
+  }
+}
+
+/** @throws UsageError, which names the whole address where another one is needed */
+function reach(url: string, id: string, args: Args, screen: Screen): Connection {
+  try {
+    return connectArgs(url, args, screen);
+  } catch (thrown) {
+    if (!(thrown instanceof UsageError) || !/\w:\/\/\S+$/.test(thrown.hint ?? "")) throw thrown;
+    const after = args.text("after");
+    const rest = after === undefined ? "" : ` --after ${shellWord(after)}`;
+    throw new UsageError(thrown.message, `${thrown.hint}/calls/${encodeURIComponent(id)}${rest}`);
   }
 }
 

@@ -25,7 +25,7 @@ export const spec: Spec = {
   ],
   options: {
     ...FILE_OPTIONS,
-    items: { what: "the input is a stream of items: a JSON array, or a line each of @FILE or -" },
+    items: { what: "for a method that takes many inputs: a JSON array, or a line each of @FILE or -" },
     async: { what: "do not wait: print the address of the call" },
     wait: { value: "SECONDS", what: "wait so long, then print the address of the call", number: {} },
     key: { value: "KEY", what: "idempotency key: the same key and input is the same call" },
@@ -104,7 +104,8 @@ export async function run({ args, screen, interrupt, stdin }: CommandContext): P
         await screen.print(addressOf(session.id));
         return OK;
       }
-      const reading = follow(session, followOptions(args, screen), progressed);
+      const options = { ...followOptions(args, screen), ...(!hasItems && { waitsFor: to.replace("/", ".") }) };
+      const reading = follow(session, options, progressed);
       // The end of the call is the end of the command; that all items are sent is not.
       await (sending ? Promise.race([reading, sending.then(() => reading)]) : reading);
       return OK;

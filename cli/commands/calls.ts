@@ -22,9 +22,10 @@ export const spec: Spec = {
     method: { value: "METHOD", what: "only calls of service.method" },
     limit: { value: "N", what: "at most so many (default 20)", number: { min: 1, max: 1000, whole: true } },
     after: { value: "NEXT", what: "the page after, as it was printed" },
+    brief: { what: "in a pipe without progress, result, fault and fold, which can be large" },
     ...CONNECT_OPTIONS,
   },
-  examples: ["backtalk calls localhost:4400 --state running"],
+  examples: ["backtalk calls localhost:4400 --state running", "backtalk calls localhost:4400 --brief | jq .state"],
   notes: ["In a pipe the output is a line of JSON for each call."],
 };
 
@@ -48,7 +49,7 @@ export async function run({ args, screen, interrupt }: CommandContext): Promise<
     const exchange = await peer({ to: "backtalk/calls", input, principal: ANONYMOUS, via: "cli", signal: interrupt });
     const { calls, next } = (await exchange.result(interrupt)) as CallsPage;
     if (!screen.isTerminal) {
-      for (const call of calls) await screen.print(jsonLine(call));
+      for (const call of calls) await screen.print(jsonLine(args.has("brief") ? brief(call) : call));
     } else if (calls.length === 0) {
       await screen.print("no calls");
     } else {
@@ -60,6 +61,11 @@ export async function run({ args, screen, interrupt }: CommandContext): Promise<
   } finally {
     connection.close();
   }
+}
+
+/** What a table shows: images and the like are in the rest. */
+function brief({ progress: _progress, result: _result, fault: _fault, fold: _fold, ...rest }: CallState): object {
+  return rest;
 }
 
 function filters(args: Args): string {

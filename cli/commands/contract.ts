@@ -1,18 +1,18 @@
 /** `backtalk contract`: what a service file promises, in the languages of others; and whether it keeps its promises. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import packageJson from "../../package.json";
 import type { Contract } from "../../src/contract/index.ts";
 import { asyncapi } from "../../src/describe/asyncapi.ts";
 import { openapi } from "../../src/describe/openapi.ts";
 import { BACKTALK_FILE, BACKTALK_PROTO, type Break, type Draft, draftProto } from "../../src/describe/proto/index.ts";
 import type { Args, Spec } from "../args.ts";
-import type { CommandContext } from "../command.ts";
+import { type CommandContext, command } from "../command.ts";
 import { DEFECT, OK, UsageError } from "../exit.ts";
 import { loadServices } from "../load.ts";
 import { contractOf, pinPath, readPins, serviceNames } from "../pins.ts";
-import type { Screen } from "../screen.ts";
+import { type Screen, shellWord } from "../screen.ts";
 import { wrap } from "../table.ts";
+import { versionOf } from "../version.ts";
 
 const FORMATS = ["openapi", "asyncapi", "proto"] as const;
 type Format = (typeof FORMATS)[number];
@@ -36,6 +36,8 @@ export const spec: Spec = {
   ],
   notes: [
     "Pinned numbers belong under version control. A removed field stays in the file as reserved, so that its number never means something else. `serve` refuses a contract that breaks its pins.",
+    "Compared are methods, names, types, numbers and what may be absent. What narrows the values of an input (a bound, a value less in an enum) is not seen: give such an input a new name.",
+    "The version in the descriptions is that of the nearest package.json.",
   ],
 };
 
@@ -48,9 +50,9 @@ export async function run({ args, screen }: CommandContext): Promise<number> {
   if (args.has("write")) return write(file, drafts(), args.has("allow-breaking"), screen);
   const format = args.text("format") as Format | undefined;
   const out = args.text("out");
-  if (out !== undefined) return writeAll(out, format ? [format] : FORMATS, contract, drafts, screen);
+  if (out !== undefined) return writeAll(out, format ? [format] : FORMATS, { file, contract, drafts }, screen);
   if (format !== "proto") {
-    await screen.print(JSON.stringify(describe(format ?? "openapi", contract), null, 2));
+    await screen.print(JSON.stringify(describe(format ?? "openapi", contract, file), null, 2));
     return OK;
   }
   const texts = [...drafts().values()].map(({ shown }) => shown);
@@ -71,22 +73,22 @@ function checkOptions(args: Args): void {
   if (args.has("allow-breaking") && !args.has("write")) throw new UsageError("--allow-breaking goes with --write");
 }
 
-function describe(format: "openapi" | "asyncapi", contract: Contract): Record<string, unknown> {
+function describe(format: "openapi" | "asyncapi", contract: Contract, file: string): Record<string, unknown> {
   const title = [...serviceNames(contract)].join(", ");
-  const options = { title, version: packageJson.version, isAnonymous: false };
+  const options = { title, version: versionOf(file), isAnonymous: false };
   return format === "openapi" ? openapi(contract, options) : asyncapi(contract, { ...options, broker: {} });
 }
 
 async function writeAll(
   directory: string,
   formats: readonly Format[],
-  contract: Contract,
-  drafts: () => ReadonlyMap<string, Draft>,
+  { file, contract, drafts }: { file: string; contract: Contract; drafts: () => ReadonlyMap<string, Draft> },
   screen: Screen,
 ): Promise<number> {
   const files = new Map<string, string>();
   for (const format of formats) {
-    if (format !== "proto") files.set(`${format}.json`, `${JSON.stringify(describe(format, contract), null, 2)}\n`);
+    if (format !== "proto")
+      files.set(`${format}.json`, `${JSON.stringify(describe(format, contract, file), null, 2)}\n`);
     else {
       for (const [name, { shown }] of drafts()) files.set(`${name}.proto`, shown);
       files.set(BACKTALK_FILE, BACKTALK_PROTO);
@@ -107,13 +109,15 @@ async function check(file: string, drafts: ReadonlyMap<string, Draft>, screen: S
   const breaks = [...drafts.values()].flatMap((draft) => draft.breaks);
   await tell(breaks, screen);
   const additions = [...drafts.values()].flatMap((draft) => draft.additions);
-  for (const each of additions) await screen.print(`${each} is new and not pinned`);
+  const outdated = [...drafts.values()].flatMap((draft) => draft.outdated);
+  for (const each of [...additions.map((name) => `${name} is new and not pinned`), ...outdated])
+    await screen.print(each);
   if (breaks.length > 0) {
     screen.explain([`${count(breaks)} for those who know the pinned contract; to accept: --write --allow-breaking`]);
     return DEFECT;
   }
-  if (isBehind || additions.length > 0) {
-    screen.explain([`nothing breaks, but not all is pinned: backtalk contract ${file} --write`]);
+  if (isBehind || additions.length > 0 || outdated.length > 0) {
+    screen.explain([`nothing breaks, but the file is behind: ${command()} contract ${shellWord(file)} --write`]);
     return DEFECT;
   }
   screen.explain(["nothing breaks, and all is pinned"]);

@@ -1,9 +1,9 @@
 /** `backtalk serve`: serves a file. */
 import { readFileSync } from "node:fs";
-import packageJson from "../../package.json";
 import type { AnyService } from "../../src/core/core.ts";
 import { type Certificate, developmentCertificate } from "../../src/net/certificate.ts";
 import { type Port, type Running, startServer } from "../../src/start.ts";
+import { loadDriver } from "../../src/transports/amqp/driver.ts";
 import { type Args, grouped, type Spec } from "../args.ts";
 import { authOf } from "../auth.ts";
 import { banner, friendly } from "../banner.ts";
@@ -12,14 +12,16 @@ import { OK, UsageError } from "../exit.ts";
 import { limitsOf } from "../limits.ts";
 import { loadServices } from "../load.ts";
 import { LOGS, type LogWhat, logger } from "../log.ts";
+import { makeOwn } from "../own.ts";
+import { jobsText } from "../parts/amqp.ts";
 import { hasPage } from "../parts/describe.ts";
 import { PART_OPTIONS, partsOf } from "../parts/index.ts";
+import { HTTP_PORT, portOf, portOption } from "../parts/ports.ts";
 import { DEFAULT_STORE, openStore } from "../store.ts";
 import { commandLines, type Style, wrap } from "../table.ts";
+import { versionOf } from "../version.ts";
 
-const PORT = 4400;
 const TLS_PORT = 4443;
-const port = { max: 65_535, whole: true };
 
 export const spec: Spec = {
   name: "serve",
@@ -28,8 +30,8 @@ export const spec: Spec = {
   options: {
     json: { what: "say the addresses as a line of JSON" },
     ...grouped("HTTP", {
-      port: { value: "PORT", what: `without TLS (default ${PORT}; 0 takes a free one)`, number: port },
-      "tls-port": { value: "PORT", what: `with TLS: HTTP/1.1, 2 and 3 (default ${TLS_PORT})`, number: port },
+      port: portOption("without TLS", HTTP_PORT),
+      "tls-port": portOption("with TLS: HTTP/1.1, 2 and 3", TLS_PORT),
       "no-tls": { what: "no listener with TLS" },
       cert: { value: "FILE", what: "certificate as PEM (default: one for development is made)" },
       key: { value: "FILE", what: "its key as PEM" },
@@ -69,7 +71,7 @@ export const spec: Spec = {
     "backtalk serve service.ts --host 0.0.0.0 --tls-port 443 --cert cert.pem --key key.pem",
   ],
   notes: [
-    "A default port that is in use is an error, unless another port was asked for: then a free one is taken.",
+    "The other ports move with --port, unless it is below 1024. A default port that is in use is an error, unless another port was asked for: then a free one is taken, and told.",
     "Ctrl-C or SIGTERM drains: running calls finish, readers are told to come back. The second one ends it at once.",
   ],
 };
@@ -81,6 +83,8 @@ export async function run({ args, screen, interrupt }: CommandContext): Promise<
   const hostname = args.text("host") ?? "127.0.0.1";
   const given = certificateOf(args);
   const origins = originsOf(args);
+  // What is missing is said before anything is opened.
+  if (args.has("amqp")) await loadDriver();
   const services = await loadServices(args.positionals[0]!);
   const store = await openStore(
     args.text("store") ?? DEFAULT_STORE,
@@ -89,6 +93,7 @@ export async function run({ args, screen, interrupt }: CommandContext): Promise<
   let running: Running;
   let certificate: (Certificate & { readonly path?: string }) | undefined;
   try {
+    if (ports.tls && !given) makeOwn(".backtalk");
     certificate = ports.tls && (given ?? (await developmentCertificate({ names: namesOf(hostname) })));
     const isJson = (args.text("log-format") ?? (screen.canDraw ? "text" : "json")) === "json";
     running = await startServer({
@@ -104,7 +109,7 @@ export async function run({ args, screen, interrupt }: CommandContext): Promise<
       logger: logger((args.text("log") ?? "recorded") as LogWhat, isJson, (line) => screen.note(line)),
       drainMs: seconds(args, "drain"),
       keepMs: seconds(args, "keep"),
-      version: packageJson.version,
+      version: versionOf(args.positionals[0]!),
       parts: partsOf({ args, hostname, file: args.positionals[0]!, certificate, screen, store }),
     });
   } catch (thrown) {
@@ -123,12 +128,20 @@ export async function run({ args, screen, interrupt }: CommandContext): Promise<
       JSON.stringify({
         listeners: running.listeners,
         addresses: running.addresses,
+        pid: process.pid,
         store: store.name,
         ...running.recovered,
       }),
     );
   } else {
-    const about = { running, services, store, certificate: certificate?.path, hasAuth: authenticate !== undefined };
+    const about = {
+      running,
+      services,
+      store,
+      certificate: certificate?.path,
+      hasAuth: authenticate !== undefined,
+      jobs: jobsText(services, args),
+    };
     await screen.printAll([...banner(about, screen.style), ...tries(running, services, args, screen.style)]);
   }
   await aborted(interrupt);
@@ -143,10 +156,10 @@ function tries({ listeners }: Running, services: readonly AnyService[], args: Ar
   const methods = services.flatMap(({ name, members }) =>
     Object.keys(members).flatMap((key) => (members[key]!.type === "method" ? [`${name}.${key}`] : [])),
   );
-  const call = `In another terminal: ${command()} call ${url.replace("http://", "")} ${methods[0]} INPUT`;
+  const call = `${command()} call ${url.replace("http://", "")} ${methods[0]} INPUT`;
   return [
     "",
-    ...(methods.length === 0 ? [] : commandLines(call, style.width, "")),
+    ...(methods.length === 0 ? [] : ["In another terminal:", ...commandLines(call, style.width)]),
     ...(hasPage(args) ? wrap(`In a browser, to try every method: ${url}/docs`, style.width) : []),
   ];
 }
@@ -168,15 +181,12 @@ function hostsOf(hostname: string, names: readonly string[]): readonly string[] 
 }
 
 function portsOf(args: Args): { plain: Port; tls: Port | undefined } {
-  const isAsked = args.has("port") || args.has("tls-port");
-  const of = (name: string, otherwise: number): Port => {
-    return { port: args.number(name) ?? otherwise, isAsked: args.has(name) || !isAsked };
-  };
-  if (!args.has("no-tls")) return { plain: of("port", PORT), tls: of("tls-port", TLS_PORT) };
+  const plain = portOf(args, "port", HTTP_PORT);
+  if (!args.has("no-tls")) return { plain, tls: portOf(args, "tls-port", TLS_PORT) };
   for (const name of ["tls-port", "cert", "key"]) {
     if (args.has(name)) throw new UsageError(`--no-tls and --${name} cannot be used together`);
   }
-  return { plain: of("port", PORT), tls: undefined };
+  return { plain, tls: undefined };
 }
 
 /** @throws UsageError */

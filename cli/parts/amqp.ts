@@ -1,11 +1,16 @@
 /** RabbitMQ (PROTOCOL.md §8): calls from its queues, topics of its exchange, jobs for workers. */
 import { readFileSync } from "node:fs";
+import type { Member } from "../../src/contract/index.ts";
+import type { AnyService } from "../../src/core/core.ts";
 import { Fault } from "../../src/log/index.ts";
 import type { Part } from "../../src/part.ts";
 import type { TlsOptions } from "../../src/transports/amqp/driver.ts";
+import { isQueued } from "../../src/transports/amqp/jobs.ts";
 import { amqp as amqpPart } from "../../src/transports/amqp/server.ts";
 import type { Args, Option } from "../args.ts";
+import { command } from "../command.ts";
 import { UsageError } from "../exit.ts";
+import { shellWord } from "../screen.ts";
 import type { PartContext, PartSpec } from "./index.ts";
 
 /** Of `serve` and of `worker`. */
@@ -56,6 +61,21 @@ export const amqp: PartSpec = {
     );
   },
 };
+
+/** Where the calls of methods with `queue: true` run: what the one who starts a server may not expect. */
+export function jobsText(services: readonly AnyService[], args: Args): string | undefined {
+  const queued = services.flatMap(({ name, members }) =>
+    Object.entries(members as Record<string, Member>).flatMap(([key, member]) => {
+      return member.type === "method" && isQueued(`${name}/${key}`, member, args.texts("amqp-jobs"))
+        ? `${name}.${key}`
+        : [];
+    }),
+  );
+  if (queued.length === 0) return undefined;
+  const [names, verb] = [queued.join(", "), queued.length === 1 ? ["waits", "runs"] : ["wait", "run"]];
+  if (!args.has("amqp")) return `${names} ${verb[1]} in this server: without --amqp there is no queue`;
+  return `${names} ${verb[0]} for workers: ${command()} worker ${shellWord(args.positionals[0] ?? "FILE")} --amqp ...`;
+}
 
 /** @throws UsageError */
 export function brokerUrl(args: Args): string | undefined {

@@ -1,13 +1,15 @@
 /** The descriptions of the contract, and the page at /docs (PROTOCOL.md §11). */
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
-import packageJson from "../../package.json";
 import type { Broker } from "../../src/describe/asyncapi.ts";
 import { descriptions } from "../../src/describe/mount.ts";
 import { PAGE_FILES, type Page } from "../../src/describe/page.ts";
 import { describeProto } from "../../src/describe/proto/index.ts";
 import type { Args } from "../args.ts";
+import { command } from "../command.ts";
 import { readPins, serviceNames } from "../pins.ts";
+import { shellWord } from "../screen.ts";
+import { versionOf } from "../version.ts";
 import type { PartSpec } from "./index.ts";
 
 export const describe: PartSpec = {
@@ -21,11 +23,13 @@ export const describe: PartSpec = {
         // Refused here, before anything listens: a server whose callers know other numbers does harm.
         const behind = pins.size === 0 ? 0 : describeProto(contract, pins).unpinned.length;
         if (behind > 0)
-          screen.explain([`${behind} new in the contract and not pinned: backtalk contract ${file} --write`]);
+          screen.explain([
+            `${behind} new in the contract and not pinned: ${command()} contract ${shellWord(file)} --write`,
+          ]);
         const page = hasPage(args) ? pageFiles() : undefined;
         const options = {
           title: [...names].join(", "),
-          version: packageJson.version,
+          version: versionOf(file),
           isAnonymous: anonymous,
           pins,
           broker: args.has("amqp") ? brokerOf(args) : undefined,

@@ -47,7 +47,7 @@ function part({ args, file, hostname, certificate, screen }: PartContext): Part 
       const { limits, timing, metrics } = core;
       const onConnection = (by: 1 | -1) => metrics.add("backtalk_connections", 'transport="grpc"', by);
       const listen = (name: string, otherwise: number, tls?: PartContext["certificate"]) =>
-        openAt(portOf(args, name, otherwise, PORTS), screen, (port) =>
+        openAt(name, portOf(args, name, otherwise, PORTS), screen, (port) =>
           grpcListener({ hostname, port, tls, handlers, limits, access, timing, onConnection, onDefect: defect }),
         );
       try {

@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { Fault } from "../../src/log/index.ts";
 import { readArgs, type Spec } from "../args.ts";
 import { serverUrl, viaOf } from "../target.ts";
 import { Place, type Server, STUDIO, serveIn } from "../testing.ts";
-import { portOf } from "./ports.ts";
+import { openAt, portOf } from "./ports.ts";
 
 const place = new Place();
 let server: Server;
@@ -97,6 +98,11 @@ describe("call", () => {
   test("--via names them, and says what address they need", async () => {
     const args = ["call", server.http, "studio.isPrime", '{"n":7}', "--via"];
     expect(await run(...args, "tcp")).toMatchObject({ code: 2, err: expect.stringContaining("tcp://localhost:4460") });
+    const attach = await run("attach", `${server.http}/calls/c1`, "--via", "tcp", "--after", "now");
+    expect([attach.code, attach.err]).toEqual([
+      2,
+      expect.stringContaining("tcp://localhost:4460/calls/c1 --after now"),
+    ]);
     expect(await run(...args, "unix")).toMatchObject({ code: 2, err: expect.stringContaining("unix:PATH") });
     const bad = await run("call", "tcp://nowhere:x", "studio.isPrime", '{"n":7}');
     expect(bad).toMatchObject({ code: 2, err: expect.stringContaining("tcp://host:port") });
@@ -115,6 +121,21 @@ describe("addresses and ports", () => {
     expect(viaOf("http://h:1")).toBeUndefined();
   });
 
+  test("one that gives way says which was taken, what is instead, and what makes that last", async () => {
+    const taken = 4560;
+    const notes: string[] = [];
+    const open = (port: number) => {
+      if (port === taken) throw new Fault("unavailable", "taken", { detail: { port } });
+      return { url: "tcp://127.0.0.1:33779" };
+    };
+    const screen = { note: (line: string) => void notes.push(line) };
+    await openAt("tcp-port", { port: taken, isAsked: false }, screen, open);
+    expect(notes).toEqual([
+      `port ${taken} is in use: 33779 is taken instead, until the next start (--tcp-port chooses one)`,
+    ]);
+    expect(openAt("tcp-port", { port: taken, isAsked: true }, screen, open)).rejects.toThrow("taken");
+  });
+
   test("a default port gives way only when another was asked for", () => {
     const number = { max: 65_535 };
     const names = ["port", "tls-port", "a-port", "b-port", "z"];
@@ -126,6 +147,18 @@ describe("addresses and ports", () => {
     for (const other of ["port", "tls-port", "b-port"]) {
       expect(of(`--${other}`, "0")).toEqual({ port: 4460, isAsked: false });
     }
+    // As far from its default as --port is from 4400, unless that is a port of others or none.
+    for (const [port, a] of [
+      ["4500", 4560],
+      ["1024", 1084],
+      ["65475", 65_535],
+      ["65476", 4460],
+      ["443", 4460],
+    ] as const) {
+      expect(of("--port", port)).toEqual({ port: a, isAsked: false });
+    }
+    expect(of("--port", "4500", "--a-port", "7")).toEqual({ port: 7, isAsked: true });
+    expect(of("--tls-port", "4500")).toEqual({ port: 4460, isAsked: false });
     expect(of("--z", "1")).toEqual({ port: 4460, isAsked: true });
   });
 });

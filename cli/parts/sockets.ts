@@ -35,7 +35,7 @@ function part({ args, hostname, certificate, screen }: PartContext): Part {
       const httpAt = listeners.map(({ url }) => url);
       const open: (readonly [Address["via"], TcpListener])[] = [];
       const listen = (name: string, otherwise: number, tls?: PartContext["certificate"]) =>
-        openAt(portOf(args, name, otherwise, PORTS), screen, (port) =>
+        openAt(name, portOf(args, name, otherwise, PORTS), screen, (port) =>
           tcpListener(core, { hostname, port, tls, httpAt, option: `--${name}` }),
         );
       try {

@@ -25,7 +25,9 @@ export const udp: PartSpec = {
     return {
       async start(core) {
         if (credentials) screen.explain(["--udp-credentials: tokens and keys over UDP can be read by all on the way."]);
-        const listener = await openAt(wanted, screen, (port) => udpListener(core, { hostname, port, credentials }));
+        const listener = await openAt("udp-port", wanted, screen, (port) =>
+          udpListener(core, { hostname, port, credentials }),
+        );
         return { addresses: [{ via: "udp", url: listener.url }], stop: () => listener.stop() };
       },
     };

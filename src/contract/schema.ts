@@ -10,18 +10,19 @@ export type OutputOf<S> = S extends AnySchema ? StandardSchemaV1.InferOutput<S> 
 
 /**
  * Validates; returns the value as the schema makes it, or a promise of it where the schema is asynchronous.
+ * @param of the method or topic, as an address has it: a fault says where its schema is.
  * @throws Fault `invalid_argument` for what a caller sent (`input`, `item`, `event`); `internal` for what a
  * handler made (`output`, `progress`): that is a defect of the service, and its values are not shown.
  */
-export function validate(schema: AnySchema, value: unknown, what: Validated): unknown {
+export function validate(schema: AnySchema, value: unknown, what: Validated, of?: string): unknown {
   const result = schema["~standard"].validate(value);
-  if (result instanceof Promise) return result.then((settled) => unwrap(settled, what));
-  return unwrap(result, what);
+  if (result instanceof Promise) return result.then((settled) => unwrap(settled, what, of));
+  return unwrap(result, what, of);
 }
 
 export type Validated = "input" | "event" | "output" | "progress";
 
-function unwrap(result: StandardSchemaV1.Result<unknown>, what: Validated): unknown {
+function unwrap(result: StandardSchemaV1.Result<unknown>, what: Validated, of?: string): unknown {
   if (result.issues === undefined) return result.value;
   if (what === "output" || what === "progress") {
     const { path, message } = toField(result.issues[0]!);
@@ -37,7 +38,7 @@ function unwrap(result: StandardSchemaV1.Result<unknown>, what: Validated): unkn
     `the ${what} is not valid: ${first.path ? `${first.path}: ` : ""}${first.message}`,
     {
       fields,
-      hint: "its schema is in /openapi.json",
+      hint: of === undefined ? "its schema is in /openapi.json" : `its schema is that of POST /${of} in /openapi.json`,
     },
   );
 }

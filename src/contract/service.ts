@@ -5,6 +5,7 @@
  */
 import type { Cursor } from "../log/cursor.ts";
 import { Fault } from "../log/fault.ts";
+import { checkOptions } from "./options.ts";
 import type { Principal, Trace } from "./peer.ts";
 import type { AnySchema, InputOf, OutputOf } from "./schema.ts";
 
@@ -188,7 +189,7 @@ export function unary<I extends AnySchema, O extends AnySchema, P extends AnySch
   options: MethodOptions & { readonly input: I; readonly output: O; readonly progress?: P },
   handler: (input: OutputOf<I>, call: HandlerCall<InputOf<P>>) => Awaitable<InputOf<O>>,
 ): Method<"unary", I, O, P> {
-  return method("unary", options, options.output, handler);
+  return method("unary", options, options?.output, handler);
 }
 
 /** One in, many out. */
@@ -201,7 +202,7 @@ export function serverStream<I extends AnySchema, O extends AnySchema, P extends
   },
   handler: (input: OutputOf<I>, call: HandlerCall<InputOf<P>>) => AsyncIterable<InputOf<O>> | Iterable<InputOf<O>>,
 ): Method<"serverStream", I, O, P> {
-  return method("serverStream", options, options.item, handler);
+  return method("serverStream", options, options?.item, handler);
 }
 
 /** Many in, one out. */
@@ -209,7 +210,7 @@ export function clientStream<I extends AnySchema, O extends AnySchema, P extends
   options: MethodOptions & { readonly input: I; readonly output: O; readonly progress?: P },
   handler: (items: AsyncIterable<OutputOf<I>>, call: HandlerCall<InputOf<P>>) => Awaitable<InputOf<O>>,
 ): Method<"clientStream", I, O, P> {
-  return method("clientStream", options, options.output, handler);
+  return method("clientStream", options, options?.output, handler);
 }
 
 /** Many in, many out. */
@@ -222,13 +223,14 @@ export function bidi<I extends AnySchema, O extends AnySchema, P extends AnySche
   },
   handler: (items: AsyncIterable<OutputOf<I>>, call: HandlerCall<InputOf<P>>) => AsyncIterable<InputOf<O>>,
 ): Method<"bidi", I, O, P> {
-  return method("bidi", options, options.item, handler);
+  return method("bidi", options, options?.item, handler);
 }
 
 /** A named log with many writers and many readers, each with its own cursor. */
 export function topic<E extends AnySchema, S = never>(
   options: TopicOptions & { readonly event: E; readonly fold?: Fold<OutputOf<E>, S> },
 ): Topic<E> {
+  checkOptions("topic", options);
   const { event, fold, ...rest } = options;
   return { type: "topic", event, fold, options: rest };
 }
@@ -238,6 +240,12 @@ export function subscriber<E extends AnySchema>(
   handler: (event: OutputOf<E>, call: HandlerCall & { readonly cursor: Cursor }) => Awaitable<void>,
   options: SubscriberOptions = {},
 ): Subscriber {
+  if (topic?.type !== "topic" || typeof handler !== "function") {
+    throw new Fault("invalid_argument", "subscriber needs a topic and a handler", {
+      hint: "give what topic() has returned, then a function",
+    });
+  }
+  checkOptions("subscriber", options);
   return { type: "subscriber", topic: topic as unknown as Topic, options, handler };
 }
 
@@ -254,10 +262,11 @@ function method<K extends MethodKind, I extends AnySchema, O extends AnySchema, 
   output: O,
   handler: AnyHandler,
 ): Method<K, I, O, P> {
-  const { input, progress, item: _item, output: _output, fold, ...rest } = options;
   if (typeof handler !== "function") {
     throw new Fault("invalid_argument", "a method without a handler", { hint: "give a function after the options" });
   }
+  checkOptions(kind, options);
+  const { input, progress, item: _item, output: _output, fold, ...rest } = options;
   if (rest.safe && kind !== "unary") {
     throw new Fault("invalid_argument", "only a unary method can be safe", { hint: "leave out `safe`" });
   }

@@ -13,12 +13,15 @@ export interface Comparison {
   readonly breaks: readonly Break[];
   /** New fields and methods: their numbers are not pinned yet. */
   readonly additions: readonly string[];
+  /** What the pinned file still says, and breaks nobody: `shop.OrderRequest.b was removed`. */
+  readonly outdated: readonly string[];
 }
 
 export function compare(before: ProtoFile, after: ProtoFile): Comparison {
   const breaks: Break[] = [];
   const additions: string[] = [];
-  compareRpcs(before, after, breaks, additions);
+  const outdated: string[] = [];
+  compareRpcs(before, after, breaks, additions, outdated);
   const messages = [messagesOf(before), messagesOf(after)] as const;
   const inputs = reached(
     messages[0],
@@ -32,12 +35,18 @@ export function compare(before: ProtoFile, after: ProtoFile): Comparison {
     const old = messages[0].get(path);
     if (!old) continue;
     const sides = { isInput: inputs.has(path), isOutput: outputs.has(path) };
-    compareMessages(path, old, message, sides, breaks, additions);
+    compareMessages(path, old, message, sides, breaks, additions, outdated);
   }
-  return { breaks, additions };
+  return { breaks, additions, outdated };
 }
 
-function compareRpcs(before: ProtoFile, after: ProtoFile, breaks: Break[], additions: string[]): void {
+function compareRpcs(
+  before: ProtoFile,
+  after: ProtoFile,
+  breaks: Break[],
+  additions: string[],
+  outdated: string[],
+): void {
   const now = new Map(rpcsOf(after).map((rpc) => [rpc.name, rpc]));
   for (const old of rpcsOf(before)) {
     const where = `${before.package}.${old.name}`;
@@ -66,8 +75,9 @@ function compareRpcs(before: ProtoFile, after: ProtoFile, breaks: Break[], addit
       });
     }
     if (old.isSafe && !rpc.isSafe) {
-      breaks.push({ where, what: "is not `safe` any more: GET and QUERY stop to work", hint: "keep `safe: true`" });
+      breaks.push({ where, what: "is not `safe` any more: GET and QUERY stop working", hint: "keep `safe: true`" });
     }
+    if (!old.isSafe && rpc.isSafe) outdated.push(`${where} is now \`safe\``);
   }
   for (const name of now.keys()) additions.push(`${after.package}.${name}`);
 }
@@ -84,20 +94,21 @@ function compareMessages(
   sides: Sides,
   breaks: Break[],
   additions: string[],
+  outdated: string[],
 ): void {
   const now = new Map(after.fields.filter(notCursor).map((field) => [field.jsonName, field]));
   for (const old of before.fields.filter(notCursor)) {
     const field = now.get(old.jsonName);
     now.delete(old.jsonName);
     const where = `${path}.${old.name}`;
-    if (field) compareFields(where, old, field, sides, breaks);
+    if (field) compareFields(where, old, field, sides, breaks, outdated);
     else if (sides.isOutput && old.label !== "optional") {
       breaks.push({
         where,
         what: `was always in what is answered, and ${JSON.stringify(old.jsonName)} is removed`,
         hint: "keep the property; an optional one can be removed, its number is then reserved",
       });
-    }
+    } else outdated.push(`${where} was removed, and its number is not reserved`);
   }
   const taken = new Map(before.reserved.numbers.map((number) => [number, "reserved"]));
   for (const { name, number } of before.fields) taken.set(number, name);
@@ -127,7 +138,15 @@ function compareMessages(
   }
 }
 
-function compareFields(where: string, old: ProtoField, field: ProtoField, sides: Sides, breaks: Break[]): void {
+function compareFields(
+  where: string,
+  old: ProtoField,
+  field: ProtoField,
+  sides: Sides,
+  breaks: Break[],
+  outdated: string[],
+): void {
+  const known = breaks.length;
   if (typeText(old) !== typeText(field)) {
     breaks.push({
       where,
@@ -156,6 +175,7 @@ function compareFields(where: string, old: ProtoField, field: ProtoField, sides:
       hint: "keep the property required in the output",
     });
   }
+  if (was !== is && breaks.length === known) outdated.push(`${where} is now ${is ? "optional" : "required"}`);
 }
 
 /** All messages that are used from these on. */

@@ -88,6 +88,7 @@ export interface Draft {
   readonly shown: string;
   readonly breaks: readonly Break[];
   readonly additions: readonly string[];
+  readonly outdated: readonly string[];
 }
 
 /** By the name of the service. @throws Fault for pins that cannot be read, and names that cannot be told apart */
@@ -96,7 +97,7 @@ export function draftProto(contract: Contract, pins: ReadonlyMap<string, string>
   for (const [name, members] of servicesOf(contract)) {
     const pinned = pinsOf(name, pins.get(name));
     const plan = buildService(name, members, pinned);
-    const compared = pinned ? compare(pinned, plan.file) : { breaks: [], additions: [] };
+    const compared = pinned ? compare(pinned, plan.file) : { breaks: [], additions: [], outdated: [] };
     const shown = printProto(plan.file, pinned !== undefined);
     drafts.set(name, { plan, text: printProto(plan.file, true), shown, ...compared });
   }
