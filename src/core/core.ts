@@ -88,8 +88,9 @@ class BacktalkCore implements Core {
     this.limits = { ...LIMITS, ...options.limits };
     this.timing = { ...TIMING, ...options.timing };
     this.anonymous = options.authenticate === undefined;
-    this.authenticate = options.authenticate ?? ANYBODY;
     this.now = options.now ?? Date.now;
+    const gate = new Gate(this.limits, this.now);
+    this.authenticate = options.authenticate ? gate.guarded(options.authenticate) : ANYBODY;
     this.random = options.random ?? Math.random;
     this.#unready = options.unready;
     this.#drainMs = options.drainMs ?? 10_000;
@@ -106,7 +107,7 @@ class BacktalkCore implements Core {
       authorize: options.authorize,
       limits: this.limits,
       retention: { ...RETENTION, ...options.retention },
-      gate: new Gate(this.limits, this.now),
+      gate,
       usage: new Usage(this.limits.storedBytesPerPrincipal),
       unwritten: new Unwritten(this.limits.unwrittenBytes),
       folds: new FoldCache(),

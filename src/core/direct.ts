@@ -52,7 +52,7 @@ export class Direct implements Exchange, HandlerCall<unknown> {
   result(): unknown {
     if (this.#stopped) throw this.#stopped;
     if (this.#state !== "new") throw new Fault("internal", "a call that is not recorded has one result");
-    const { method, metrics } = this.#entry;
+    const { name, method, metrics } = this.#entry;
     const { gate } = this.#context;
     // Who calls is asked only when it matters: the address of a request costs more than the rest of this.
     let seat = gate.isTight ? gate.enter(this.#call) : undefined;
@@ -62,7 +62,7 @@ export class Direct implements Exchange, HandlerCall<unknown> {
     let output: unknown;
     let isValid = false;
     try {
-      const input = validate(method.input, this.#call.input, "input");
+      const input = validate(method.input, this.#call.input, "input", name);
       output = isPromise(input) ? input.then((value) => method.handler(value, this)) : method.handler(input, this);
       if (!isPromise(output)) {
         output = validate(method.output, output, "output");

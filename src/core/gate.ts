@@ -1,5 +1,5 @@
 /** How much at once: calls in all and for each caller, and requests a second. */
-import type { Call, Limits } from "../contract/index.ts";
+import type { Authenticate, Call, Limits } from "../contract/index.ts";
 import { senderOf } from "../contract/sender.ts";
 import { Fault } from "../log/index.ts";
 
@@ -10,13 +10,18 @@ export interface Seat {
   running: number;
 }
 
+interface Bucket {
+  tokens: number;
+  at: number;
+}
+
 export class Gate {
   readonly #limits: Limits;
   readonly #now: () => number;
   /** By principal, and by address for those that are anonymous. */
   readonly #principals = new Map<string, Seat>();
   readonly #addresses = new Map<string, Seat>();
-  readonly #buckets = new Map<string, { tokens: number; at: number }>();
+  readonly #buckets = new Map<string, Bucket>();
   #total = 0;
 
   constructor(limits: Limits, now: () => number) {
@@ -30,12 +35,46 @@ export class Gate {
 
   /** One request of this caller. @throws Fault `resource_exhausted` */
   request(call: Pick<Call, "principal" | "address">): void {
+    if (this.#limits.ratePerSecond === 0) return;
+    const { principal, address } = call;
+    const bucket = this.#bucketOf(principal.id === "" ? `@${senderOf(address ?? "")}` : `=${principal.id}`);
+    this.#check(bucket, "requests");
+    bucket.tokens--;
+  }
+
+  /**
+   * Bounds how often credentials can be guessed: what is refused counts by its address, and when there was too much of
+   * it nothing more is checked. Where there are no addresses (a Unix socket, a broker) others say who may connect.
+   */
+  guarded(authenticate: Authenticate): Authenticate {
+    if (this.#limits.ratePerSecond === 0) return authenticate;
+    return (credentials) => {
+      const { address } = credentials;
+      if (address === undefined) return authenticate(credentials);
+      const caller = `!${senderOf(address)}`;
+      // Not made for each who calls, only for those who are refused.
+      if (this.#buckets.has(caller)) this.#check(this.#bucketOf(caller), "credentials that are refused");
+      const refused = (thrown: unknown): never => {
+        if (thrown instanceof Fault && thrown.code === "unauthenticated") {
+          const bucket = this.#bucketOf(caller);
+          // Many can be checked at the same time; what they are too many is forgiven.
+          bucket.tokens = Math.max(0, bucket.tokens - 1);
+        }
+        throw thrown;
+      };
+      try {
+        const principal = authenticate(credentials);
+        return principal instanceof Promise ? principal.catch(refused) : principal;
+      } catch (thrown) {
+        return refused(thrown);
+      }
+    };
+  }
+
+  #bucketOf(caller: string): Bucket {
     const rate = this.#limits.ratePerSecond;
-    if (rate === 0) return;
     // A burst of one second; of a rate below one a second, of one request.
     const burst = Math.max(1, rate);
-    const { principal, address } = call;
-    const caller = principal.id === "" ? `@${senderOf(address ?? "")}` : `=${principal.id}`;
     const now = this.#now();
     let bucket = this.#buckets.get(caller);
     if (!bucket) {
@@ -45,14 +84,17 @@ export class Gate {
     }
     bucket.tokens = Math.min(burst, bucket.tokens + (Math.max(0, now - bucket.at) / 1000) * rate);
     bucket.at = now;
-    if (bucket.tokens < 1) {
-      throw new Fault("resource_exhausted", `more than ${rate} requests a second`, {
-        limit: "ratePerSecond",
-        retryAfterMs: Math.ceil(((1 - bucket.tokens) / rate) * 1000),
-        hint: "slow down, or raise the limit ratePerSecond of the server",
-      });
-    }
-    bucket.tokens--;
+    return bucket;
+  }
+
+  #check({ tokens }: Bucket, what: string): void {
+    if (tokens >= 1) return;
+    const rate = this.#limits.ratePerSecond;
+    throw new Fault("resource_exhausted", `more than ${rate} ${what} a second`, {
+      limit: "ratePerSecond",
+      retryAfterMs: Math.ceil(((1 - tokens) / rate) * 1000),
+      hint: "slow down, or raise the limit ratePerSecond of the server",
+    });
   }
 
   /** Whether a limit can be reached by one more call: until then a call that ends at once needs no `enter`. */

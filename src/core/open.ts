@@ -24,7 +24,7 @@ async function openKept(context: Context, entry: Entry, call: Call): Promise<Kep
   if (key !== undefined) checkKey(key, context.limits.keyChars);
   const takesItems = method.kind === "clientStream" || method.kind === "bidi";
   // Before anything is stored: bad input makes no call.
-  const input = takesItems ? undefined : await validate(method.input, call.input, "input");
+  const input = takesItems ? undefined : await validate(method.input, call.input, "input", name);
   const prefix = method.options.recorded === "never" ? "v" : "c";
   const id = prefix + (key === undefined ? randomId() : keyedId(principal.id, name, key));
   const store = storeOf(context, id);

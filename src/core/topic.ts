@@ -93,7 +93,7 @@ export async function publish(
   const drafts: Draft[] = [];
   for (const item of append.items) {
     // Without a turn for nothing: what a caller publishes one after the other stays in its order.
-    const valid = validate(topic.event, item, "event");
+    const valid = validate(topic.event, item, "event", `topics/${entry.name}`);
     const event = isPromise(valid) ? await valid : valid;
     drafts.push({ kind: "item", json: toJson(event, context.limits.itemBytes, "event") });
   }

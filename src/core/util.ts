@@ -1,5 +1,6 @@
 /** Small things that several parts of the core need. */
 import { createHash } from "node:crypto";
+import { MOST_TIMER_MS } from "../contract/timer.ts";
 import { Fault } from "../log/index.ts";
 
 export { keyedId, randomId } from "../contract/ids.ts";
@@ -18,12 +19,9 @@ export function onAbort(signal: AbortSignal, then: () => void): () => void {
   return () => signal.removeEventListener("abort", then);
 }
 
-/** The longest that a timer can be set to: setTimeout fires at once for more. */
-const LONGEST_MS = 2 ** 31 - 1;
-
 /** Calls `then` after so long; returns what takes the timer away. What is further off than 24 days is never. */
 export function after(ms: number, then: () => void): () => void {
-  if (ms > LONGEST_MS) return () => {};
+  if (ms > MOST_TIMER_MS) return () => {};
   const timer = setTimeout(then, Math.max(0, ms));
   return () => clearTimeout(timer);
 }

@@ -75,5 +75,5 @@ export function closed(next: string): Refusal {
 
 /** RFC 9110 §15.5.6 */
 export function notAllowed(what: string, allow: string): Refusal {
-  return new Refusal(405, "unimplemented", what, { hint: `use ${allow}` }, { allow });
+  return new Refusal(405, "unimplemented", what, { hint: `use ${allow.replace(/, OPTIONS$/, "")}` }, { allow });
 }

@@ -1,5 +1,6 @@
 /** Reads what a request of Durable Streams says (§5); nothing here knows what it is for. */
 import type { Principal } from "../contract/index.ts";
+import { bodyReader } from "../net/body.ts";
 import { bad, Refusal } from "./refusal.ts";
 import type { Producer } from "./writers.ts";
 
@@ -132,8 +133,8 @@ export function forkOf(headers: Headers): ForkWanted | undefined {
 export async function readBody(request: Request, maxBytes: number, maxMs: number): Promise<Uint8Array> {
   const length = Number(request.headers.get("content-length"));
   if (length > maxBytes + DISCARDED) throw tooLarge(maxBytes, true);
-  if (request.body === null) return new Uint8Array();
-  const reader = request.body.getReader();
+  const reader = bodyReader(request);
+  if (!reader) return new Uint8Array();
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(tooSlow(maxMs)), maxMs);
@@ -144,7 +145,7 @@ export async function readBody(request: Request, maxBytes: number, maxMs: number
   try {
     for (;;) {
       const { done, value } = await Promise.race([reader.read(), late]);
-      if (done) break;
+      if (done || !value) break;
       bytes += value.length;
       if (bytes > maxBytes + DISCARDED) throw tooLarge(maxBytes, true);
       if (bytes > maxBytes) chunks.length = 0;

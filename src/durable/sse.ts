@@ -1,5 +1,6 @@
 /** One response of server-sent events (§5.8). */
 import type { Host } from "../contract/index.ts";
+import { MOST_TIMER_MS } from "../contract/timer.ts";
 import { toFault } from "../log/index.ts";
 import type { HttpServer } from "../net/mount.ts";
 import { SSE_COMMENT } from "../wire/sse.ts";
@@ -63,7 +64,7 @@ export class SseStream {
     // §10.2, and a fifth less at random: readers that came together do not leave together.
     const rotate = Math.min(options.sseMs, timing.rotateMs) * (1 - random() / 5);
     const expires = (reading.asking.principal.expiresAt ?? Number.POSITIVE_INFINITY) - now();
-    this.#timer = setTimeout(this.#end, Math.max(0, Math.min(rotate, expires, 2 ** 31 - 1)));
+    this.#timer = setTimeout(this.#end, Math.max(0, Math.min(rotate, expires, MOST_TIMER_MS)));
     this.#beat = setInterval(() => this.#heartbeat(), timing.commentMs);
     draining.addEventListener("abort", this.#end, { once: true });
     metrics.add("backtalk_connections", LABEL, 1);

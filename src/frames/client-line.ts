@@ -1,4 +1,6 @@
 /** One connection of the client: it waits to open, says who calls, hands out what comes, and tells why it ended. */
+
+import { MOST_TIMER_MS } from "../contract/timer.ts";
 import { Fault, faultFromJson } from "../log/fault.ts";
 import type { ClientPipe, Dial, FramesPeerOptions } from "./client.ts";
 import { type Handler, type Message, type Opening, tooLarge } from "./client-message.ts";
@@ -142,7 +144,7 @@ export class Line {
     const { token, now = Date.now } = this.#options;
     const ms = expiresAt - now();
     // The same credential again would be the same answer again.
-    if (typeof token !== "function" || expiresAt <= this.#expiresAt || ms >= 2 ** 31) return;
+    if (typeof token !== "function" || expiresAt <= this.#expiresAt || ms > MOST_TIMER_MS) return;
     this.#expiresAt = expiresAt;
     clearTimeout(this.#renewal);
     this.#renewal = setTimeout(() => this.#auth(token, true), Math.max(ms - 30_000, ms / 2));

@@ -19,7 +19,7 @@ export function listenFault(thrown: unknown, { hostname, port, option }: Wanted)
     case "EADDRINUSE":
       return new Fault("unavailable", `${where} is in use`, {
         retryable: false,
-        hint: `another program listens there, maybe an earlier server: stop it, or choose another port with ${option} (0 takes a free one)`,
+        hint: `another program listens there, maybe an earlier server: stop it, or choose another port with ${option} (${option === "--port" ? "the other ports move with it; " : ""}0 takes a free one)`,
         detail: { port },
         cause: thrown,
       });

@@ -1,15 +1,12 @@
 /** Bytes as they come, to the end of a file: never more of them in memory than one piece, hashed while it is written. */
 import { type FileHandle, open } from "node:fs/promises";
+import type { BodyReader } from "../net/body.ts";
 import { Check, type Digest } from "./digest.ts";
 import type { Claim, Entry } from "./entry.ts";
 import { brokenOff, diskFault, wrongChecksum } from "./faults.ts";
 import { MODE } from "./record.ts";
 
-/** As a web stream's reader. */
-export interface Source {
-  read(): Promise<{ readonly done: boolean; readonly value?: Uint8Array | undefined }>;
-  cancel(): Promise<unknown>;
-}
+export type Source = BodyReader;
 
 export interface Appending {
   readonly path: string;

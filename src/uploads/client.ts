@@ -5,7 +5,7 @@
 import type { Call, Layer } from "../contract/peer.ts";
 import { Fault, type FaultJson, faultFromJson } from "../log/fault.ts";
 import { TooLong, textOf } from "../wire/bounded.ts";
-import { redirectOf } from "../wire/trouble.ts";
+import { redirectOf } from "../wire/redirect.ts";
 
 export interface FileOptions {
   readonly token?: string | (() => string | Promise<string>);

@@ -1,6 +1,7 @@
 /** draft-ietf-httpbis-resumable-upload, interop version 8: without interim responses, which the platform cannot send. */
 import { mediaType } from "../contract/media.ts";
 import { Fault } from "../log/index.ts";
+import { bodyReader } from "../net/body.ts";
 import { type Ask, type Fields, locationOf, type Serving } from "./ask.ts";
 import { create, existing, free, nameOf } from "./create.ts";
 import { parseDigest } from "./digest.ts";
@@ -134,7 +135,7 @@ async function appendBody(serving: Serving, ask: Ask, entry: Entry, claim: Claim
   const digest = parseDigest("Content-Digest", request.headers.get("content-digest"));
   const maxBytes = optionsOf(serving, entry.record.target)?.maxBytes;
   const check = digest && { digest, field: "Content-Digest" };
-  await serving.uploads.append(entry, request.body?.getReader(), { claim, maxBytes, check });
+  await serving.uploads.append(entry, bodyReader(request), { claim, maxBytes, check });
 }
 
 async function finishBytes(serving: Serving, ask: Ask, entry: Entry): Promise<void> {

@@ -106,6 +106,8 @@ function otherVersion(own: Own): Response {
 
 /** RFC 9110 §15.5.6 */
 function notAllowed({ own, method }: Ask, allow: string): Response {
-  const fault = new Fault("unimplemented", `${method} is not possible here`, { hint: `use ${allow}` });
+  const fault = new Fault("unimplemented", `${method} is not possible here`, {
+    hint: `use ${allow.replace(/, OPTIONS$/, "")}`,
+  });
   return own.problem(fault, { allow }, 405);
 }

@@ -1,6 +1,7 @@
 /** Files in one request, resumable by nothing: a raw body, or a form (RFC 7578). What breaks off is forgotten. */
 import { mediaType } from "../contract/media.ts";
 import { Fault } from "../log/index.ts";
+import { bodyReader } from "../net/body.ts";
 import type { Ask, Serving } from "./ask.ts";
 import { free, nameOf, receive } from "./create.ts";
 import { parseDigest } from "./digest.ts";
@@ -41,7 +42,7 @@ export async function post(serving: Serving, ask: Ask, method: string | undefine
     ...(target && { target }),
   };
   const id = nameOf(ask, target, true, key);
-  const entry = await receive(serving, ask, ask.request.body?.getReader(), draft, id, given !== undefined);
+  const entry = await receive(serving, ask, bodyReader(ask.request), draft, id, given !== undefined);
   if (!target) {
     entry.record.isOneShot = false;
     await serving.uploads.save(entry);

@@ -1,6 +1,7 @@
 /** tus 1.0 (https://tus.io/protocols/resumable-upload): core, and all its extensions but trailers and unfinished parts. */
 import { mediaType } from "../contract/media.ts";
 import { Fault } from "../log/index.ts";
+import { bodyReader } from "../net/body.ts";
 import type { Source } from "./append.ts";
 import { type Ask, BASE, type Fields, locationOf, type Serving } from "./ask.ts";
 import { create, existing, free, nameOf as idOf } from "./create.ts";
@@ -159,7 +160,7 @@ async function appendBody(
   const maxBytes = optionsOf(serving, entry.record.target)?.maxBytes;
   const check = digest && { digest, field: "Upload-Checksum" };
   try {
-    await serving.uploads.append(entry, request.body?.getReader(), { claim, maxBytes, check });
+    await serving.uploads.append(entry, bodyReader(request), { claim, maxBytes, check });
   } catch (thrown) {
     // All bytes came, and then something else: who asks for the offset now takes the upload for complete.
     if (entry.isRemoved || !entry.isFull) throw thrown;

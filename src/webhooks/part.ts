@@ -1,5 +1,6 @@
 /** Webhooks as a part of a server: Standard Webhooks for the ends of calls and the events of topics (PROTOCOL.md §9). */
 import type { Host } from "../contract/index.ts";
+import { MOST_TIMER_MS } from "../contract/timer.ts";
 import { decodeCursor, Fault, type Store } from "../log/index.ts";
 import { Addresses } from "./address.ts";
 import type { Endpoint, WebhooksConfig } from "./config.ts";
@@ -126,7 +127,7 @@ function sleep(ms: number, signal: AbortSignal): Promise<void> {
       signal.removeEventListener("abort", done);
       resolve();
     };
-    const timer = setTimeout(done, Math.max(0, Math.min(ms, 2 ** 31 - 1)));
+    const timer = setTimeout(done, Math.max(0, Math.min(ms, MOST_TIMER_MS)));
     signal.addEventListener("abort", done, { once: true });
   });
 }

@@ -1,8 +1,10 @@
-/** Why a connection did not come about, in plain words: platforms tell it by codes and texts of their own. */
+/** Why a connection did not come about, in plain words: platforms tell it by codes and texts of their own. Not for browsers, which tell nothing. */
 
 export interface Trouble {
   readonly what: string;
   readonly hint: string;
+  /** What somebody would have to look at. */
+  readonly about: "address" | "port" | "certificate" | "trust";
   /** Another try would end the same way: it is the wrong port, or a certificate that nobody trusts. */
   readonly isLasting: boolean;
 }
@@ -13,67 +15,63 @@ export function troubleOf(thrown: unknown): Trouble | undefined {
   for (let error = thrown, depth = 0; error instanceof Error && depth < 5; error = error.cause, depth++) {
     text += ` ${(error as { code?: unknown }).code} ${error.message}`;
   }
-  return KINDS.find(([pattern]) => pattern.test(text))?.[1];
+  const kind = KINDS.find(([pattern]) => pattern.test(text));
+  if (!kind) return undefined;
+  const [, about, what, hint, isLasting = false] = kind;
+  return { what, hint, about, isLasting };
 }
 
-/** What to say of an answer that sends elsewhere. A browser shows no more of one than that there was one (Fetch §2.2.6). */
-export function redirectOf({ type, status, headers }: Response): Pick<Trouble, "what" | "hint"> | undefined {
-  if (type !== "opaqueredirect" && !(status >= 300 && status < 400)) return undefined;
-  const location = headers.get("location");
-  return {
-    what: `the server redirects ${location === null ? "elsewhere" : `to ${location.slice(0, 256)}`}`,
-    hint: "redirects are not followed: credentials would go there. Give that address, if it is the right one",
-  };
-}
+type Kind = readonly [pattern: RegExp, about: Trouble["about"], what: string, hint: string, isLasting?: true];
 
 /** The first that fits. The words are those of Node, Bun (BoringSSL) and undici. */
-const KINDS: readonly (readonly [RegExp, Trouble])[] = [
+const KINDS: readonly Kind[] = [
   [
     /WRONG_VERSION_NUMBER|PACKET_LENGTH|\bEPROTO\b/,
-    { what: "no TLS is spoken there", hint: "is it a port without TLS? Use its address without s", isLasting: true },
+    "address",
+    "no TLS is spoken there",
+    "is it a port without TLS? Then its address begins with http://, grpc:// or tcp://",
+    true,
   ],
   [
-    /\bCERT_|ALTNAME|SELF_SIGNED|UNABLE_TO_|UNABLE_TO_VERIFY|verify the first certificate|self.signed certificate/,
-    {
-      what: "its certificate is not trusted",
-      hint: "give the certificate that is to be trusted (--cacert FILE), and use the name that it is for",
-      isLasting: true,
-    },
+    /CERT_HAS_EXPIRED|CERT_NOT_YET_VALID|certificate (has expired|is not yet valid)/,
+    "certificate",
+    "its certificate has expired, or is not valid yet",
+    "the server needs a new one; or is the clock of one of the two machines wrong?",
+    true,
+  ],
+  [/ALTNAME/, "certificate", "its certificate is for another name", "use the name that it is for", true],
+  [
+    /\bCERT_|SELF_SIGNED|UNABLE_TO_|verify the first certificate|self.signed certificate/,
+    "trust",
+    "its certificate is not trusted",
+    "give the certificate that is to be trusted",
+    true,
   ],
   [
     /ECONNREFUSED|ConnectionRefused/,
-    { what: "nobody listens there", hint: "is the address right, and is the server running?", isLasting: false },
+    "address",
+    "nobody listens there",
+    "is the address right, and is the server running?",
   ],
-  [
-    /ENOENT/,
-    { what: "there is no such socket", hint: "is the path right, and is the server running?", isLasting: false },
-  ],
-  [
-    /ENOTFOUND|EAI_AGAIN|getaddrinfo/,
-    { what: "the name is not known", hint: "is the name right, and is there a network?", isLasting: false },
-  ],
+  [/ENOENT/, "address", "there is no such socket", "is the path right, and is the server running?"],
+  [/ENOTFOUND|EAI_AGAIN|getaddrinfo/, "address", "the name is not known", "is the name right, and is there a network?"],
   [
     /Malformed_HTTP|ERR_HTTP2|NGHTTP2|Protocol error|HPE_|Parse Error/,
-    {
-      what: "something else is spoken there",
-      hint: "is the port right? `backtalk serve` prints which is for what",
-      isLasting: true,
-    },
+    "port",
+    "something else is spoken there",
+    "is the port right? Each protocol has its own",
+    true,
   ],
   [
     /nothing came for/,
-    {
-      what: "it takes connections, and says nothing",
-      hint: "is the port right? `backtalk serve` prints which is for what",
-      isLasting: false,
-    },
+    "port",
+    "it takes connections, and says nothing",
+    "is the port right? Each protocol has its own",
   ],
   [
     /ECONNRESET|SOCKET_CLOSED|Socket is closed|closed unexpectedly|socket disconnected|cancelled the stream|ended before its answer/,
-    {
-      what: "the connection was closed before there was an answer",
-      hint: "is the port right, and is it one with TLS, or without? `backtalk serve` prints which is for what",
-      isLasting: false,
-    },
+    "port",
+    "the connection was closed before there was an answer",
+    "is the port right, and is it one with TLS, or without?",
   ],
 ];

@@ -1,6 +1,6 @@
 /** Clients of TCP that are not Bun's, against the real `backtalk serve`: Python from PROTOCOL.md §5 alone, and Node. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { Place, ROOT, type Server, serveIn, takeLines } from "../../cli/testing.ts";
 import { tool } from "./setup.ts";
 
@@ -106,6 +106,15 @@ describe.skipIf(python === undefined)("tcp.py", () => {
     const nobody = await run(["tcp://127.0.0.1:1", "call", "studio/isPrime", "{}"]);
     expect([nobody.code, nobody.err]).toEqual([1, expect.stringMatching(/^\S.* refused\n$/)]);
   }, 60_000);
+
+  test("gives up after some tries, and says how to come back", async () => {
+    const program = `import tcp; list(tcp.follow("tcp://127.0.0.1:1", call="c1", cursor="k-a2", tries=2))`;
+    const env = { ...process.env, PYTHONPATH: dirname(CLIENT), PYTHONDONTWRITEBYTECODE: "1" };
+    const child = Bun.spawn([python!, "-c", program], { stdout: "pipe", stderr: "pipe", env });
+    const [err, code] = [await new Response(child.stderr).text(), await child.exited];
+    expect([code, err.match(/going on with/g)?.length]).toEqual([1, 1]);
+    expect(err).toContain("gave up after 2 tries; come back with attach c1 k-a2");
+  }, 30_000);
 
   test("says how it is used", async () => {
     for (const args of [[], [server.tcp, "call", "studio/isPrime"], [server.tcp, "ask", "studio/isPrime", "{}"]]) {

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
 import { describeProto } from "../../src/describe/proto/index.ts";
-import { type Authenticate, service, topic, unary, upload, withUpload } from "../../src/index.ts";
+import { type Authenticate, Fault, service, topic, unary, upload, withUpload } from "../../src/index.ts";
 import {
   createCore,
   descriptions,
@@ -100,7 +100,7 @@ async function serve(authenticate?: Authenticate) {
     const request = new Request(`http://localhost${path}`, { ...init, headers });
     const response = (await handler(request, server))!;
     if (response.status === 429 && request.method !== "HEAD")
-      expect(await response.text()).toContain("requests a second");
+      expect(await response.text()).toMatch(/(requests|refused) a second/);
     else await response.arrayBuffer();
     expect([what, response.status]).not.toEqual([what, 500]);
     return response.status === 429;
@@ -142,6 +142,23 @@ describe("requests a second", () => {
       expect([what, await send(what, "203.0.113.99", user)]).toEqual([what, true]);
       expect(await send("a call", "203.0.113.99", `${user}b`)).toBe(false);
     }
+  });
+
+  test("credentials cannot be guessed faster, and who knows one is not hindered elsewhere", async () => {
+    let checks = 0;
+    const send = await serve(({ bearer }) => {
+      checks++;
+      if (bearer === "good") return { id: "good" };
+      throw new Fault("unauthenticated", "the API key is not known");
+    });
+    const kinds = Object.keys(REQUESTS).filter((each) => !BY_ADDRESS.has(each));
+    const refused: boolean[] = [];
+    for (const what of kinds) refused.push(await send(what, "203.0.113.1", "bad"));
+    expect(refused).toEqual(kinds.map((_, n) => n >= RATE));
+    expect(checks).toBe(RATE);
+    // Nor is the right one found then.
+    expect(await send("a call", "203.0.113.1", "good")).toBe(true);
+    for (let i = 0; i < RATE; i++) expect(await send("a call", "203.0.113.2", "good")).toBe(false);
   });
 
   test("an address of IPv6 is its first 64 bits", async () => {

@@ -1,36 +1,10 @@
-/** What the documents say: their links, their code, their commands. */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+/** What the documents say: their links, their code, the names of their commands. readme.test.ts runs them. */
+import { expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { Place, type Server, serveIn } from "../../cli/testing.ts";
+import { spec } from "../../cli/commands/serve.ts";
+import { blocks, commands, documents, modules } from "./documents.ts";
 import { filesOf, read, root } from "./sources.ts";
-
-const documents = filesOf("*.md", "examples/**/*.md", "bench/*.md");
-
-interface Block {
-  readonly path: string;
-  readonly language: string;
-  readonly text: string;
-}
-
-function blocksOf(path: string): Block[] {
-  return [...read(path).matchAll(/^```(\w*)[^\n]*\n([\s\S]*?)^```$/gm)].map(([, language, text]) => ({
-    path,
-    language: language!,
-    text: text!,
-  }));
-}
-
-const blocks = documents.flatMap(blocksOf);
-/** Lines that a shell would run: after `$ ` where a block shows answers too, else all. */
-const commands = blocks
-  .filter(({ language }) => language === "sh" || language === "console" || language === "bash")
-  .flatMap(({ path, text }) => {
-    const lines = text.replace(/\\\n\s*/g, "").split("\n");
-    const marked = lines.filter((line) => line.startsWith("$ "));
-    const taken = marked.length > 0 ? marked.map((line) => line.slice(2)) : lines;
-    return taken.filter((line) => line.trim() !== "" && !line.startsWith("#")).map((line) => ({ path, line }));
-  });
 
 test("links to files of the repository lead somewhere", () => {
   const wrong: string[] = [];
@@ -49,15 +23,6 @@ test("JSON in documents is JSON, or lines of it", () => {
 });
 
 test("TypeScript in documents can be read, and imports what there is", async () => {
-  const modules: Readonly<Record<string, string>> = {
-    backtalk: "src/index.ts",
-    "backtalk/client": "src/client/index.ts",
-    "backtalk/server": "src/server.ts",
-    "backtalk/connect": "src/transports/rpc/client.ts",
-    "backtalk/grpc": "src/transports/rpc/client-grpc.ts",
-    "backtalk/tcp": "src/transports/tcp/client.ts",
-    "backtalk/upload": "src/uploads/client.ts",
-  };
   for (const { path, text } of blocks.filter(({ language }) => language === "ts" || language === "js")) {
     // An ellipsis stands for what is left out.
     const whole = text.replaceAll("...)", ")").replaceAll("{ ... }", "{}");
@@ -91,43 +56,25 @@ test("scripts and commands in documents exist", () => {
   expect(wrong).toEqual([]);
 });
 
-describe("commands in the README", () => {
-  // The server is another one than the reader's: its address is put in the place of the default one.
-  const place = new Place();
-  let server: Server;
-  const runnable = commands.filter(
-    ({ path, line }) =>
-      path === "README.md" &&
-      /^(curl|\.\/backtalk (call|calls|contract|publish|transports)) ?/.test(line) &&
-      !line.includes("<"),
-  );
-  beforeAll(async () => {
-    if (runnable.length > 0) server = await serveIn(place);
-  }, 60_000);
-  afterAll(() => {
-    server.child.kill("SIGKILL");
-    place.remove();
+test("a service file that a document shows is that file", () => {
+  const shown = blocks.flatMap(({ text }) => {
+    const [, path, code] = /^\/\/ (examples\/\S+)\n([\s\S]*)$/.exec(text) ?? [];
+    return path === undefined ? [] : [{ path, code }];
   });
+  expect(shown.map(({ path }) => path)).toEqual(["examples/first/service.ts", "examples/shop/service.ts"]);
+  // But for the comment at its beginning.
+  for (const { path, code } of shown) expect([path, read(path).replace(/^\/\*\*.*\*\/\n/, "")]).toEqual([path, code!]);
+});
 
-  for (const { line } of runnable) {
-    test(line, async () => {
-      const command = line
-        .replaceAll("https://localhost:4443", server.https)
-        .replaceAll("localhost:4400", server.http.replace("http://", ""))
-        .replaceAll("127.0.0.1:4400", server.http.replace("http://", ""))
-        .replaceAll(/\bcurl /g, "curl -k --max-time 10 ");
-      const child = Bun.spawn(["sh", "-c", `${command} </dev/null`], { cwd: root, stdout: "pipe", stderr: "pipe" });
-      const timer = setTimeout(() => child.kill(), 20_000);
-      const [out, error] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
-      clearTimeout(timer);
-      const code = await child.exited;
-      // A stream without an end is cut off by us: then it must have said something.
-      const isCut = code === 28 || child.signalCode !== null;
-      expect({ line, code: isCut && out !== "" ? 0 : code, error: code === 0 ? "" : error }).toEqual({
-        line,
-        code: 0,
-        error: "",
-      });
-    }, 60_000);
-  }
+test("the table of ports has the ports of serve", () => {
+  const rows = read("README.md").matchAll(/^\| (4[\d, ]+) \| .* \| (`--[^|]*) \|$/gm);
+  const told = [...rows].flatMap(([, ports, names]) => {
+    const all = names!.match(/[a-z-]+port/g)!;
+    return ports!.split(", ").map((port, at) => [all[at]!.replace(/^--/, ""), port]);
+  });
+  const real = Object.entries(spec.options).flatMap(([name, { what }]) => {
+    const port = /\(default (4\d{3})\b/.exec(what)?.[1];
+    return port === undefined ? [] : [[name, port]];
+  });
+  expect(told.sort()).toEqual(real.sort());
 });

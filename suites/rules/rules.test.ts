@@ -187,6 +187,16 @@ describe("tables", () => {
     }
   });
 
+  test("the protocol has each limit with its default, and no other", () => {
+    const section = /^## 12\. Limits\n.*/ms.exec(read("PROTOCOL.md"))![0];
+    const told = [...section.matchAll(/^\| `(\w+)` \| .+ \| ([^|]+) \| .+ \|$/gm)].map(([, name, value]) => {
+      const [, number, unit] = /^([\d,]+)(?: (\w+))?$/.exec(value!) ?? [];
+      return [name!, value === "none" ? 0 : Number(number?.replaceAll(",", "")) * (UNITS[unit ?? ""] ?? Number.NaN)];
+    });
+    expect(Object.fromEntries(told)).toEqual({ ...LIMITS });
+    expect(told).toHaveLength(Object.keys(LIMITS).length);
+  });
+
   test("each option of a limit is told of with its unit", () => {
     const text = read("src/contract/limits.ts");
     for (const name of Object.keys(LIMITS)) {
@@ -197,3 +207,13 @@ describe("tables", () => {
     }
   });
 });
+
+/** In bytes and milliseconds. */
+const UNITS: Readonly<Record<string, number>> = {
+  "": 1,
+  KiB: 1024,
+  MiB: 1024 ** 2,
+  GiB: 1024 ** 3,
+  s: 1000,
+  h: 3_600_000,
+};

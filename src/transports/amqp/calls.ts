@@ -118,8 +118,14 @@ export class Calls {
       this.#deliveries.drop(delivery);
       settle(delivery.channel, delivery.message, outcome);
     };
-    const { broker, host, trustUsers } = this.#options;
+    const { broker, host, names, trustUsers } = this.#options;
     const { replyTo = "", correlationId = "" } = message;
+    if (names.isOwn(replyTo)) {
+      // Whoever may only send requests could write to any of our queues through us, or have us answer ourselves.
+      broker.note("warn", "a request wanted its answer in a queue of ours", { reply_to: replyTo.slice(0, 128) });
+      settled("bad");
+      return;
+    }
     const reply = new Reply(broker, message, () => this.#controlQueue);
     const name = `${replyTo} ${correlationId}`;
     if (!reply.isDeaf) this.#open.set(name, reply);

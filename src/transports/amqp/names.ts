@@ -31,7 +31,11 @@ export interface Names {
   jobsOf(method: string): string;
   topicsOf(server: string): string;
   serverOf(server: string): string;
+  /** Whether a queue is one of these. */
+  isOwn(queue: string): boolean;
 }
+
+const OWN = /^(dead|servers)$|^(calls|jobs|topics|server)\./;
 
 /** @throws Fault `invalid_argument` */
 export function namesOf(prefix: string): Names {
@@ -49,6 +53,7 @@ export function namesOf(prefix: string): Names {
     jobsOf: (method) => `${prefix}.jobs.${method.replace("/", ".")}`,
     topicsOf: (server) => `${prefix}.topics.${server}`,
     serverOf: (server) => `${prefix}.server.${server}`,
+    isOwn: (queue) => queue.startsWith(`${prefix}.`) && OWN.test(queue.slice(prefix.length + 1)),
   };
 }
 

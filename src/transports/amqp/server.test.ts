@@ -102,6 +102,24 @@ else {
       await server.stop();
     });
 
+    test("that want their answer in a queue of the server's are not run, and answered nowhere", async () => {
+      const [server, client] = await Promise.all([shopServer(broker.url), stranger(broker.url)]);
+      const { prefix } = server;
+      const dead = `${prefix}.dead`;
+      const queues = [`${prefix}.calls.shop`, dead, `${prefix}.jobs.shop.count`];
+      for (const replyTo of queues) {
+        const envelope = { exchange: `${prefix}.calls`, routingKey: "shop.count", replyTo, correlationId: "1" };
+        await client.send(envelope, '{"to":50}');
+      }
+      await until(async () => (await client.depth(dead)) === queues.length, "the dead letters");
+      const [good] = await client.ask({ exchange: `${prefix}.calls`, routingKey: "shop.sum" }, '{"a":1,"b":1}');
+      expect(good).toMatchObject({ body: 2 });
+      expect(await client.depth(dead)).toBe(queues.length);
+      expect(await client.depth(`${prefix}.calls.shop`)).toBe(0);
+      client.close();
+      await server.stop();
+    });
+
     test("show their credentials in a header, or by a user_id that the broker has checked", async () => {
       const authenticate = ({ bearer }: { bearer?: string }) => {
         if (bearer === "ann's") return { id: "ann" };

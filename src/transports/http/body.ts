@@ -1,6 +1,7 @@
 /** Bodies: how they are read, and refused. */
 import type { Limits } from "../../contract/index.ts";
 import { Fault } from "../../log/index.ts";
+import type { BodyReader } from "../../net/body.ts";
 import { isTooDeep } from "../../wire/json.ts";
 import type { Ask } from "./ask.ts";
 import { HttpFault, unsupportedType } from "./fault.ts";
@@ -69,7 +70,7 @@ export function inputOf(text: string, maxDepth: number): unknown {
  * the stream of an answer that comes before the end of its request, and clients then lose the answer (seen
  * with curl 7.88). A long body, or one without an announced end, is not worth the wait.
  */
-export async function discardBody(request: Request, reader?: ReadableStreamDefaultReader<Uint8Array>): Promise<void> {
+export async function discardBody(request: Request, reader?: BodyReader): Promise<void> {
   const length = Number(request.headers.get("content-length"));
   if (!(length > 0 && length <= DISCARDED) || (!reader && request.bodyUsed)) return;
   try {

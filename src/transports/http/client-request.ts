@@ -2,9 +2,11 @@
  * One request over the platform's `fetch`: credentials, limits of time, and every failure as a Fault. Nothing
  * here is of Bun or Node, so that it runs in a browser.
  */
+
+import { MOST_TIMER_MS } from "../../contract/timer.ts";
 import { CODES, type Code, Fault, faultFromJson } from "../../log/fault.ts";
 import { TooLong, textOf } from "../../wire/bounded.ts";
-import { redirectOf, troubleOf } from "../../wire/trouble.ts";
+import { redirectOf } from "../../wire/redirect.ts";
 
 /** Time as a parameter. `after` gives back what stops it. */
 export interface Clock {
@@ -17,7 +19,7 @@ export const systemClock: Clock = {
   now: () => Date.now(),
   after(ms, run) {
     // A server can ask for a wait of years (Retry-After), and a longer timer than this fires at once.
-    const timer = setTimeout(run, Math.min(ms, 2 ** 31 - 1));
+    const timer = setTimeout(run, Math.min(ms, MOST_TIMER_MS));
     return () => clearTimeout(timer);
   },
 };
@@ -232,11 +234,7 @@ export function broken(error: unknown, signal?: AbortSignal): Fault {
   if (signal?.aborted) return abortFault(signal);
   // It would come again: trying again cannot help.
   if (error instanceof TooLong) return new Fault("data_loss", error.message);
-  const trouble = troubleOf(error);
-  return new Fault("unavailable", "the connection to the server failed", {
-    cause: error,
-    hint: trouble?.isLasting ? `${trouble.what}: ${trouble.hint}` : HINT,
-  });
+  return new Fault("unavailable", "the connection to the server failed", { cause: error, hint: HINT });
 }
 
 /**

@@ -20,7 +20,13 @@ export class HttpFault extends Fault {
 
 /** RFC 9110 §15.5.6: `Allow` is required. */
 export function notAllowed(method: string, allow: string): HttpFault {
-  return new HttpFault(405, "unimplemented", `${method} is not possible here`, { hint: `use ${allow}` }, { allow });
+  return new HttpFault(
+    405,
+    "unimplemented",
+    `${method} is not possible here`,
+    { hint: `use ${allow.replace(/, OPTIONS$/, "")}` },
+    { allow },
+  );
 }
 
 /** RFC 9110 §15.5.7 */

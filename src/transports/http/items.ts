@@ -1,6 +1,7 @@
 /** Items of the caller (PROTOCOL.md §2.7): stored while the body arrives. */
 import type { AppendedItems, Exchange } from "../../contract/index.ts";
 import { Fault } from "../../log/index.ts";
+import { bodyReader } from "../../net/body.ts";
 import { LineSplitter, LineTooLong, NotUtf8 } from "../../wire/ndjson.ts";
 import type { Ask } from "./ask.ts";
 import { bodyType, CURL_TYPE, discardBody, JSON_TYPE, NDJSON_TYPE, parseJson, readText } from "./body.ts";
@@ -55,7 +56,6 @@ export async function appendBody(
     // What was there before is skipped by its number: the next items have the numbers after these.
     next = next === undefined ? last.next : next + items.length;
   };
-  const { body } = ask.request;
   if (type === JSON_TYPE && !isUntyped) {
     const text = await readText(ask.request, limits.bodyBytes);
     const items = text === "" ? [] : parseJson(text, limits.jsonDepth, "body");
@@ -68,15 +68,15 @@ export async function appendBody(
   }
   const lines = new LineSplitter(limits.itemBytes);
   const parse = (line: string) => parseJson(line, limits.jsonDepth, "item");
-  const reader = body?.getReader();
+  const reader = bodyReader(ask.request);
   let isEmpty = true;
   const cancel = () => void reader?.cancel().catch(() => {});
   stop?.addEventListener("abort", cancel, { once: true });
   try {
     for (;;) {
-      const { done, value } = (await reader?.read()) ?? { done: true, value: undefined };
+      const { done, value } = (await reader?.read()) ?? { done: true };
       if (stop?.aborted) throw stop.reason;
-      if (done) break;
+      if (done || !value) break;
       if (value.length > 0) isEmpty = false;
       const items = feed(lines, value, limits.itemBytes).map(parse);
       for (let i = 0; i < items.length; i += BATCH) await append(items.slice(i, i + BATCH), false);

@@ -4,6 +4,7 @@
  */
 import { Fault } from "../../log/fault.ts";
 import { MOST_BYTES, TooLong } from "../../wire/bounded.ts";
+import { PREFIX_BYTES } from "./shared.ts";
 
 /** The same answer; it breaks off with a Fault where a message, or all of what has no messages, has more than `most` bytes. */
 export function bounded(response: Response, most: number = MOST_BYTES): Response {
@@ -35,9 +36,6 @@ function allFits(most: number): Fits {
     return bytes <= most;
   };
 }
-
-/** The prefix of a message: its flags, and its length in four bytes. */
-const PREFIX_BYTES = 5;
 
 function messagesFit(most: number): Fits {
   /** Of the message under way: bytes that are still to come, and how much of the prefix of the next one is here. */

@@ -3,20 +3,17 @@
  * async generators between a message and its frame, which for one message each way cost ten times what HTTP/2 does.
  * What an answer must be is still its business: its functions read status, trailers and faults.
  */
-import http2, { type ClientHttp2Stream, type IncomingHttpHeaders } from "node:http2";
+import http2, { type ClientHttp2Stream } from "node:http2";
 import { type DescMessage, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { requestHeader, validateResponse, validateTrailer } from "@connectrpc/connect/protocol-grpc";
 import type { Http2SessionManager } from "@connectrpc/connect-node";
+import { MOST_TIMER_MS } from "../../contract/timer.ts";
 import { MOST_BYTES } from "../../wire/bounded.ts";
 import { tooLong } from "./client-bounds.ts";
+import { headersOf, PREFIX_BYTES } from "./shared.ts";
 
 const { constants } = http2;
-
-/** The flags and the length of a message. */
-const PREFIX_BYTES = 5;
-/** The longest that a timer can wait: 24 days. */
-const MOST_TIMER_MS = 2 ** 31 - 1;
 
 /** How long a server may take to say that it speaks HTTP/2, in milliseconds; as long as ours waits for its clients. */
 const GREETING_MS = 10_000;
@@ -177,16 +174,6 @@ function enveloped(message: Uint8Array): Uint8Array {
   new DataView(bytes.buffer).setUint32(1, message.length);
   bytes.set(message, PREFIX_BYTES);
   return bytes;
-}
-
-function headersOf(fields: IncomingHttpHeaders): Headers {
-  const headers = new Headers();
-  for (const name in fields) {
-    const value = fields[name];
-    if (value === undefined || name.startsWith(":")) continue;
-    for (const each of Array.isArray(value) ? value : [value]) headers.append(name, each);
-  }
-  return headers;
 }
 
 function broken(message: string, code: Code): ConnectError {

@@ -2,6 +2,7 @@
 import type { Message } from "@bufbuild/protobuf";
 import type { AppendedItems, Exchange } from "../../contract/index.ts";
 import { Fault } from "../../log/index.ts";
+import { notReset } from "../../net/body.ts";
 
 export interface ItemsOptions {
   readonly messages: AsyncIterable<Message>;
@@ -36,15 +37,9 @@ async function take(queue: Queue, { messages, toItem, most, gone }: ItemsOptions
     // Whatever ended it: what has arrived is stored.
     await queue.drained();
   }
-  // `node:http2`, and the clients that are built on it, cancel by ending the stream and resetting it then: what was
-  // half said looks complete until the reset comes, up to three turns of the event loop later when many are cancelled
-  // at once (seen with Bun 1.4.5).
-  for (let n = 0; n < RESET_TURNS && !gone.aborted; n++) await turn();
-  if (gone.aborted) throw new Fault("cancelled", "the caller has gone", { cause: gone.reason });
+  await notReset(gone);
   await queue.end();
 }
-
-const RESET_TURNS = 10;
 
 class Queue {
   readonly #exchange: Exchange;
@@ -119,8 +114,4 @@ class Queue {
     this.#seq = seq === undefined ? appended.next : seq + items.length;
     return appended;
   }
-}
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

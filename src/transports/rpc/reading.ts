@@ -1,6 +1,7 @@
 /** Reading a log until it ends, or until the reader is told to come back: on a drain, after long, with its credential. */
 import type { HandlerContext } from "@connectrpc/connect";
 import type { Exchange, Principal } from "../../contract/index.ts";
+import { MOST_TIMER_MS } from "../../contract/timer.ts";
 import { type Cursor, Fault, PAGE_BYTES, type Page, type Place, STREAM_PAGE_BYTES } from "../../log/index.ts";
 import { META } from "./metadata-names.ts";
 import type { Rpc } from "./rpc.ts";
@@ -81,7 +82,7 @@ class Watch {
     const stop = (reason: string) => () => this.#stop(reason);
     this.#timer = setTimeout(
       stop(expires < rotate ? "expired" : "rotate"),
-      Math.max(0, Math.min(rotate, expires, 2 ** 31 - 1)),
+      Math.max(0, Math.min(rotate, expires, MOST_TIMER_MS)),
     );
     this.#timer.unref?.();
     for (const signal of this.#signals) {

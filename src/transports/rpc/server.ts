@@ -11,6 +11,7 @@ import type {
   UniversalServerResponse,
 } from "@connectrpc/connect/protocol";
 import type { Host, Limits } from "../../contract/index.ts";
+import { MOST_TIMER_MS } from "../../contract/timer.ts";
 import { type ProtoDescription, RECURSION_LIMIT } from "../../describe/proto/index.ts";
 import { Fault } from "../../log/index.ts";
 import { addBacktalk } from "./backtalk.ts";
@@ -149,9 +150,6 @@ function sane(header: Headers, { bodyBytes }: Limits): Headers {
   for (const name of left) rest.delete(name);
   return rest;
 }
-
-/** 24 days: as good as no deadline. */
-const MOST_TIMER_MS = 2 ** 31 - 1;
 
 function tooLarge(most: number): Fault {
   return new Fault("resource_exhausted", `the message has more than ${most} bytes`, {

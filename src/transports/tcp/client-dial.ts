@@ -3,6 +3,7 @@ import { connect, isIP, type Socket } from "node:net";
 import { type ConnectionOptions, connect as connectTls } from "node:tls";
 import type { Dial, FramesPeerOptions, PipeEvents } from "../../frames/client.ts";
 import { Fault } from "../../log/fault.ts";
+import { MOST_BYTES } from "../../wire/bounded.ts";
 import { encodeFrame, FrameReader, PREFACE } from "../../wire/length-prefix.ts";
 import { troubleOf } from "../../wire/trouble.ts";
 import type { SocketAddress } from "./client-address.ts";
@@ -13,8 +14,6 @@ interface DialOptions extends Pick<FramesPeerOptions, "trace"> {
   readonly tls?: ClientTls;
 }
 
-/** Most bytes of a message of the server: far more than any that it sends. */
-const MOST_BYTES = 256 * 1024 * 1024;
 /** The connection broke: what RFC 6455 §7.1.5 has for that, and a server that says nothing here. */
 const BROKEN = 1006;
 
@@ -141,16 +140,15 @@ function unopened({ url, isTls }: SocketAddress, cause: NodeJS.ErrnoException | 
       },
     );
   }
+  const trouble = cause && troubleOf(cause);
   // A certificate does not get better by waiting; and an answer that is no TLS says that there is none.
-  if (isTls && /CERT|ALTNAME|SELF_SIGNED|UNABLE_TO|ERR_SSL|EPROTO/.test(code)) {
-    const isPlain = /WRONG_VERSION|EPROTO|PACKET_LENGTH/.test(code);
-    return new Fault("failed_precondition", `no TLS connection to ${url}: ${cause!.message}`, {
-      hint: isPlain ? "is it a port without TLS? That is tcp://" : "give the certificate that is to be trusted",
+  if (isTls && (trouble?.isLasting || code.startsWith("ERR_SSL"))) {
+    return new Fault("failed_precondition", `no TLS connection to ${url}: ${trouble?.what ?? cause!.message}`, {
+      ...(trouble && { hint: trouble.hint }),
       detail,
       cause,
     });
   }
-  const trouble = cause && troubleOf(cause);
   const why = cause ? (trouble?.what ?? (cause.message || code)) : "it was closed before the server spoke";
   return new Fault("unavailable", `no connection to ${url}: ${why}`, {
     hint: trouble?.hint ?? (isTls ? "is it a port of TCP with TLS?" : "does the port speak TLS? That is tls://"),

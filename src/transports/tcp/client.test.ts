@@ -173,13 +173,16 @@ describe("what listens there", () => {
       encodeFrame("no JSON"),
       Buffer.from([0, 0, 0, 1, 0xff]),
       Buffer.from([0xff, 0xff, 0xff, 0xff]),
+      // 64 MiB and a byte.
+      Buffer.from([0x04, 0, 0, 1]),
       encodeFrame("null"),
       encodeFrame('{"type":"close"'),
     ]) {
       const url = await strange((socket) => socket.write(Buffer.concat([Buffer.from(PREFACE), WELCOME, frame])));
       expect(await failing(url)).toMatchObject({ code: "unavailable" });
     }
-  });
+    // At once: not when the connection has been silent for long.
+  }, 20_000);
 
   test("closes with a code", async () => {
     const says = (...frames: string[]) =>

@@ -138,6 +138,37 @@ describe("a body", () => {
     gate.resolve();
   });
 
+  test("is not late by waiting for other streams, and is by itself", async () => {
+    const room = new Room(10);
+    const message = prefixed(Buffer.alloc(20));
+    const rest = Promise.withResolvers<void>();
+    async function* first(): AsyncGenerator<Uint8Array> {
+      yield message.subarray(0, 12);
+      await rest.promise;
+      yield message.subarray(12);
+    }
+    async function* second(isWhole: boolean): AsyncGenerator<Uint8Array> {
+      yield message.subarray(0, 8);
+      if (!isWhole) await new Promise(() => {});
+      yield message.subarray(8);
+    }
+    const before = new RequestBody(first(), { ...enveloped, room }).next();
+    const waiting = [true, false].map(
+      (isWhole) => new RequestBody(second(isWhole), { ...enveloped, room, withinMs: 40 }),
+    );
+    const read = waiting.map((body) => body.next());
+    const isLate = read[1]!.then(
+      () => false,
+      () => waiting[1]!.isLate,
+    );
+    await new Promise((resolve) => setTimeout(resolve, 120));
+    expect(waiting.map((body) => body.isLate)).toEqual([false, false]);
+    rest.resolve();
+    expect((await before).value).toHaveLength(message.length);
+    expect((await read[0]!).value).toHaveLength(message.length);
+    expect(await isLate).toBe(true);
+  });
+
   test("waits while its connection holds too much, but for the one that began first", async () => {
     for (let seed = 1; seed <= 100; seed++) {
       const next = random(seed);

@@ -5,10 +5,8 @@
  * memory as it says. Here messages are put together first, in room that grows with what has arrived.
  */
 import { Code, ConnectError } from "@connectrpc/connect";
+import { PREFIX_BYTES } from "../shared.ts";
 import type { Room } from "./room.ts";
-
-/** The flags and the length of a message, in gRPC, gRPC-Web and the streams of Connect. */
-const PREFIX_BYTES = 5;
 
 export interface BodyOptions {
   /** Whether messages have a prefix: all but the unary ones of Connect. */
@@ -28,14 +26,22 @@ export class RequestBody implements AsyncIterable<Uint8Array>, AsyncIterator<Uin
   readonly #options: BodyOptions;
   #held = new Uint8Array(0);
   #length = 0;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #late: Promise<never> | undefined;
+  /** Runs while a message is awaited. */
+  #late:
+    | {
+        readonly promise: Promise<never>;
+        readonly timer: ReturnType<typeof setTimeout>;
+        readonly startedAt: number;
+      }
+    | undefined;
+  #leftMs: number;
   #isOver = false;
   #isLate = false;
 
   constructor(source: AsyncIterable<Uint8Array>, options: BodyOptions) {
     this.#source = source[Symbol.asyncIterator]();
     this.#options = options;
+    this.#leftMs = options.withinMs;
   }
 
   [Symbol.asyncIterator](): this {
@@ -68,7 +74,7 @@ export class RequestBody implements AsyncIterable<Uint8Array>, AsyncIterator<Uin
   /** Nothing more is read, and nothing is held. */
   close(): void {
     this.#isOver = true;
-    clearTimeout(this.#timer);
+    this.#stopClock();
     this.#options.room?.hold(this, 0);
   }
 
@@ -85,22 +91,32 @@ export class RequestBody implements AsyncIterable<Uint8Array>, AsyncIterator<Uin
   }
 
   #read(): Promise<IteratorResult<Uint8Array>> {
-    const { isOne, withinMs } = this.#options;
-    const read = this.#next();
-    if (!isOne && this.#length === 0) return read;
-    this.#late ??= new Promise((_, reject) => {
-      this.#timer = setTimeout(() => {
-        this.#isLate = true;
-        reject(tooSlow(withinMs));
-      }, withinMs);
-    });
-    return Promise.race([read, this.#late]);
+    const turn = this.#length > 0 ? this.#options.room?.turn(this) : undefined;
+    if (!turn) return this.#timed(this.#source.next());
+    // It is not late by waiting for other streams.
+    this.#stopClock();
+    return turn.then(() => (this.#isOver ? { done: true, value: undefined } : this.#timed(this.#source.next())));
   }
 
-  #next(): Promise<IteratorResult<Uint8Array>> {
-    const turn = this.#length > 0 ? this.#options.room?.turn(this) : undefined;
-    if (!turn) return this.#source.next();
-    return turn.then(() => (this.#isOver ? { done: true, value: undefined } : this.#source.next()));
+  #timed(read: Promise<IteratorResult<Uint8Array>>): Promise<IteratorResult<Uint8Array>> {
+    if (!this.#options.isOne && this.#length === 0) return read;
+    if (!this.#late) {
+      const startedAt = performance.now();
+      const { promise, reject } = Promise.withResolvers<never>();
+      const timer = setTimeout(() => {
+        this.#isLate = true;
+        reject(tooSlow(this.#options.withinMs));
+      }, this.#leftMs);
+      this.#late = { promise, timer, startedAt };
+    }
+    return Promise.race([read, this.#late.promise]);
+  }
+
+  #stopClock(): void {
+    if (!this.#late) return;
+    clearTimeout(this.#late.timer);
+    this.#leftMs -= performance.now() - this.#late.startedAt;
+    this.#late = undefined;
   }
 
   /** Gives the whole messages among the bytes that have arrived, and holds what is left. */
@@ -144,8 +160,8 @@ export class RequestBody implements AsyncIterable<Uint8Array>, AsyncIterator<Uin
     this.#length = 0;
     this.#options.room?.hold(this, 0);
     if (!this.#options.isOne) {
-      clearTimeout(this.#timer);
-      this.#late = undefined;
+      this.#stopClock();
+      this.#leftMs = this.#options.withinMs;
     }
     return bytes;
   }

@@ -10,13 +10,14 @@ import { type Limits, TIMING, type Timing } from "../../../contract/index.ts";
 import { type Access, hostCheck, isAllowedOrigin, OTHER_NAME, otherOrigin } from "../../../net/access.ts";
 import type { Certificate } from "../../../net/certificate.ts";
 import { checkCertificate, listenFault } from "../../../net/faults.ts";
+import { headersOf } from "../shared.ts";
 import { RequestBody } from "./body.ts";
 import { callerValues, protocolOf } from "./caller.ts";
 import { Connections } from "./connections.ts";
 import { forbidden, notAllowed, notFound, unsupportedType } from "./refuse.ts";
 import { Room } from "./room.ts";
 import { byPath, type Handlers, hasOneInput } from "./router.ts";
-import { chunksOf, fail, headersOf, send, signalOf } from "./stream.ts";
+import { chunksOf, fail, send, signalOf } from "./stream.ts";
 
 export interface GrpcListenerOptions {
   readonly hostname: string;
@@ -86,7 +87,7 @@ export async function grpcListener(options: GrpcListenerOptions): Promise<GrpcLi
   server.on("tlsClientError", () => {});
   await new Promise<void>((resolve, reject) => {
     server.once("error", (thrown) =>
-      reject(listenFault(thrown, { hostname, port: options.port, option: "--grpc-port" })),
+      reject(listenFault(thrown, { hostname, port: options.port, option: tls ? "--grpc-tls-port" : "--grpc-port" })),
     );
     server.listen(options.port, hostname, resolve);
   });

@@ -21,6 +21,7 @@ import * as connect from "@connectrpc/connect/protocol-connect";
 import * as grpc from "@connectrpc/connect/protocol-grpc";
 import * as web from "@connectrpc/connect/protocol-grpc-web";
 import { RECURSION_LIMIT } from "../../../describe/proto/index.ts";
+import { PREFIX_BYTES } from "../shared.ts";
 import { PACKED_FROM_BYTES } from "./router.ts";
 import { Whole } from "./whole.ts";
 
@@ -195,8 +196,6 @@ async function readOne(body: AsyncIterable<Uint8Array>, isEnveloped: boolean, mo
   if (!isEnveloped) return { message: chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks), again };
   return chunks.length === 0 ? { again } : { message: chunks[0]!.subarray(PREFIX_BYTES), again };
 }
-
-const PREFIX_BYTES = 5;
 
 /** Whether it is a message that is not packed, and nothing else. */
 function isOne([first, ...more]: readonly Uint8Array[]): boolean {
