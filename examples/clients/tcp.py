@@ -4,7 +4,7 @@ python3 tcp.py tcp://localhost:4460 call   studio/isPrime '{"n": 7}'
 python3 tcp.py tcp://localhost:4460 follow studio/countdown '{"from": 50, "intervalMs": 100}'
 python3 tcp.py tcp://localhost:4460 attach CALL [CURSOR]
 """
-import json, os, socket, struct, sys, time
+import json, os, random, socket, struct, sys, time
 
 PREFACE = b"backtalk.v1\n"
 
@@ -66,9 +66,11 @@ class Connection:
                 return
 
 
-def follow(address, token=None, call=None, cursor="start", **opening):
-    """Each event once and in order, through any number of breaks: after one it goes on behind the last cursor."""
+def follow(address, token=None, call=None, cursor="start", tries=12, **opening):
+    """Each event once and in order, through breaks: after one it goes on behind the last cursor. Gives up after so
+    many tries in a row that brought nothing (12: about a minute)."""
     opening.setdefault("key", os.urandom(16).hex())  # the same key is the same call, when it has to be sent again
+    failed = 0
     while True:
         try:
             connection = Connection(address, token)
@@ -76,11 +78,17 @@ def follow(address, token=None, call=None, cursor="start", **opening):
             for kind, data, at in connection.events(**begin):
                 call = data if kind == "opened" else call
                 cursor = at or cursor
+                failed = 0
                 yield kind, data, cursor, call
             return
         except OSError as broken:  # a ConnectionError, a refusal, or 45 s of silence
-            print(f"{broken}: going on with {call or 'the call'} after {cursor}", file=sys.stderr)
-            time.sleep(0.5)
+            failed += 1
+            if failed == tries:
+                place = f"attach {call} {cursor}" if call else "the same command"
+                raise ConnectionError(f"{broken}: gave up after {tries} tries; come back with {place}") from broken
+            wait = min(0.25 * 2**failed, 8) * random.uniform(0.5, 1)  # spread: others try to come back too
+            print(f"{broken}: going on with {call or 'the call'} after {cursor} in {wait:.1f} s", file=sys.stderr)
+            time.sleep(wait)
 
 
 def main(address, what, name, *rest):
