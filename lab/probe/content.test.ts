@@ -12,6 +12,41 @@ afterAll(() => place.close());
 const at = (port: number, path = "/") => `http://127.0.0.1:${port}${path}`;
 const serve = (fetch: (request: Request) => Response | Promise<Response>) => place.bun({ fetch });
 
+test("Backtalk has nothing at /: its description is asked for, and a topic's events", async () => {
+  const fault = (status: number, code = "not_found") =>
+    Response.json(
+      { type: `urn:backtalk:fault:${code}` },
+      { status, headers: { "content-type": "application/problem+json" } },
+    );
+  const server = (paths: readonly string[] | undefined) =>
+    serve(({ url }) => {
+      const { pathname } = new URL(url);
+      if (pathname === "/topics/news")
+        return new Response("data: 1\n\n", { headers: { "content-type": "text/event-stream" } });
+      if (pathname !== "/openapi.json") return fault(404);
+      return paths === undefined
+        ? fault(401, "unauthenticated")
+        : Response.json({ paths: Object.fromEntries(paths.map((each) => [each, {}])) });
+    });
+  const topic = await probed(at(server(["/a/b", "/topics/{name}", "/topics/news"])));
+  expect([topic.of("h1").facts!["status"], topic.of("h1").text]).toEqual([
+    200,
+    expect.stringContaining("/openapi.json"),
+  ]);
+  expect([topic.says("sse"), topic.of("sse").text, topic.says("keep-alive")]).toEqual([
+    "yes",
+    "/topics/news: an event came",
+    "yes",
+  ]);
+  expect((await probed(at(server(["/a/b"])))).of("sse").reason!.code).toBe("not_tried");
+  // Not told to just anybody, or asked for by its path: what was asked for is what is told of.
+  for (const given of [at(server(undefined)), at(server([]), "/nothing")]) {
+    const { of, says, requests } = await probed(given);
+    expect([of("h1").facts!["status"], of("h1").text, says("sse")]).toEqual([404, "status 404", "http_status(404)"]);
+    expect(requests.at(-1)!.url).not.toContain("/topics/");
+  }
+});
+
 describe("compression", () => {
   const text = "many words, ".repeat(200);
 

@@ -1,6 +1,6 @@
 /** The order of a probe: what it finds out first decides what is tried then. What is timed is tried alone. */
 import { certificateFinding } from "./certificate.ts";
-import { backtalk } from "./checks/backtalk.ts";
+import { backtalk, DESCRIPTION, isBacktalkFault, streamOf } from "./checks/backtalk.ts";
 import { hsts, idle, reuse } from "./checks/content.ts";
 import { connect, grpc } from "./checks/rpc.ts";
 import { sse, websocket } from "./checks/streams.ts";
@@ -25,6 +25,8 @@ export class Run {
   readonly #setting: Setting;
   readonly #options: RunOptions;
   readonly #progress: (text: string) => void;
+  /** Where server-sent events are asked for; null: nowhere without a call. Undefined: at the path of the target. */
+  #stream: string | null | undefined;
 
   constructor(setting: Setting, options: RunOptions, progress: (text: string) => void) {
     this.#setting = setting;
@@ -90,7 +92,7 @@ export class Run {
     const { target } = setting;
     const isTls = this.speaks === "tls";
     this.#progress("HTTP/1.1");
-    const one = this.speaks === "nothing" ? undefined : await h1(setting, isTls);
+    const one = this.speaks === "nothing" ? undefined : await this.#h1(isTls);
     this.#add(one?.finding);
     // On the connection of the first request, at once: a server that serves one at a time waits for its end.
     if (one?.answer) await this.#adds(reuse(setting, isTls, one.answer, one.http!));
@@ -109,6 +111,25 @@ export class Run {
     const quic = this.#overQuic(three, one?.answer ?? two?.answer);
     await (this.speaks === "nothing" ? quic : this.#overTcp(one!, two!, quic));
     this.#hsts(one?.answer ?? two?.answer ?? (await three)?.answer);
+  }
+
+  /** Of a Backtalk server, which has nothing at /, its description is asked for, and by all that follows. */
+  async #h1(isTls: boolean): ReturnType<typeof h1> {
+    const setting = this.#setting;
+    const { target } = setting;
+    const one = await h1(setting, isTls);
+    if (target.path !== "/" || !one.answer || !isBacktalkFault(one.answer)) return one;
+    one.http?.close();
+    setting.target = { ...target, path: DESCRIPTION };
+    const there = await h1(setting, isTls);
+    if (there.answer?.status === 200) {
+      this.#stream = streamOf(there.answer) ?? null;
+      const text = `${there.finding.text}, at ${DESCRIPTION}: Backtalk has nothing at /`;
+      return { ...there, finding: { ...there.finding, text } };
+    }
+    there.http?.close();
+    setting.target = target;
+    return await h1(setting, isTls);
   }
 
   /** What follows from a way that is spoken over TCP, with what follows from QUIC beside it. */
@@ -131,7 +152,11 @@ export class Run {
     await pool(
       [
         spoken(["websocket"], () => websocket(setting, isTls, subprotocols)),
-        spoken(["sse"], () => sse(setting, isTls)),
+        spoken(["sse"], async () =>
+          this.#stream === null
+            ? notTried("sse", "its events are those of calls, and none is made")
+            : await sse(setting, isTls, this.#stream),
+        ),
         spoken(["backtalk"], () => backtalk(setting, isTls)),
         async () => {
           if (two.answer) return await this.#adds(grpc(setting, isTls, two.answer.status));

@@ -22,7 +22,8 @@ export interface SettingOptions {
 }
 
 export class Setting {
-  readonly target: Target;
+  /** What is asked for; its path changes to one where there is something. */
+  target: Target;
   readonly ca: string | undefined;
   readonly isInsecure: boolean;
   readonly timeoutMs: number;

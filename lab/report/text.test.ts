@@ -78,16 +78,36 @@ describe("the table of a run", () => {
     }
   });
 
-  test("of many numbers tells them in running text where they do not fit", () => {
+  test("of many numbers breaks their titles at words, then shows as many columns at a time as fit, then cards", () => {
     const columns = Array.from({ length: 7 }, (_, n) => ({ key: `${n}`, title: `layer ${n}`, unit: "count" as const }));
     const values = { ...Object.fromEntries(columns.map(({ key }) => [key, 40])), 3: Number.NaN };
-    const [name, ...lines] = layout(textTable(madeRun({ columns, findings: [madeLine({ values })] })), style(60));
-    expect([name, ...lines.slice(0, 2)]).toEqual([
-      "one",
-      "layer 0 40, layer 1 40, layer 2 40, layer 4 40, layer 5 40,",
-      "layer 6 40",
+    const table = textTable(madeRun({ columns, findings: ["one", "two"].map((name) => madeLine({ name, values })) }));
+    expect(layout(table, style(64)).slice(0, 4)).toEqual([
+      "     layer  layer  layer  layer  layer  layer  layer",
+      "way      0      1      2      3      4      5      6  verdict",
+      "one     40     40     40      -     40     40     40  ok",
+      "    the capture says so",
     ]);
-    expect(lines.slice(2)).toEqual(["verdict  ok", "why      the capture says so"]);
+    expect(layout(table, style(40))).toEqual([
+      "     layer  layer  layer  layer  layer",
+      "way      0      1      2      3      4",
+      "one     40     40     40      -     40",
+      "two     40     40     40      -     40",
+      "",
+      "     layer  layer",
+      "way      5      6  verdict",
+      "one     40     40  ok",
+      "two     40     40  ok",
+      "",
+      "one",
+      "    the capture says so",
+      "two",
+      "    the capture says so",
+    ]);
+    const long = textTable(madeRun({ columns, findings: [madeLine({ name: "a long name", values })] }));
+    expect(layout(long, style(16)).slice(0, 3)).toEqual(["a long name", "layer 0: 40", "layer 1: 40"]);
+    for (let width = 16; width <= 200; width++)
+      for (const line of layout(table, style(width))) expect([width, widthOf(line) <= width]).toEqual([width, true]);
   });
 
   test("without lines is its header", () => {

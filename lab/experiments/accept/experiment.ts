@@ -69,7 +69,12 @@ export const accept: Experiment = {
             unit: "count",
             what: "in the queue or accepted, by the server's kernel",
           },
-          { key: "overflows", title: "overflows", unit: "count", what: "ListenOverflows of the kernel" },
+          {
+            key: "overflows",
+            title: "overflows",
+            unit: "count",
+            what: "ListenOverflows of the kernel: packets dropped at a full queue, so one connection counts with each of its tries",
+          },
         ],
         findings: findings.map((each) => (refusal ? { ...each, verdict: "refused", why: refusal } : each)),
         check: net.check,
@@ -166,7 +171,7 @@ export function admission(name: string, backlog: number, tried: Tried): Finding 
     },
     source: "listen(2); Linux sk_acceptq_is_full: the queue is full when it has more than the backlog",
     explain:
-      "A connection that the program has not yet accepted waits in the accept queue. Linux compares with >, so a backlog of b admits b + 1. When the queue is full, a further SYN is not refused but ignored: the client believes that it was lost, and tries again.",
+      "A connection that the program has not yet accepted waits in the accept queue. Linux compares with >, so a backlog of b admits b + 1. When the queue is full, a further SYN is not refused but ignored: the client believes that it was lost, and tries again. Each of its tries is an overflow for the kernel, so there are more overflows than connections that found no room.",
     capture: name,
   };
 }

@@ -69,7 +69,9 @@ export function finding(way: Way, samples: readonly Sample[], circumstances: Cir
       : undefined,
     isLate && circumstances.refusal === undefined ? busyText(rttMs, askedMs, lateBy) : undefined,
   ].filter((each) => each !== undefined);
-  const story = judged.length === 0 ? undefined : (judged[0]?.why ?? "no response in the capture");
+  // One that somebody tells otherwise is what is to be explained.
+  const odd = judged.findIndex((each) => !each || each.isContradicted);
+  const story = judged.length === 0 ? undefined : (judged[Math.max(0, odd)]?.why ?? "no response in the capture");
   const isBroken = samples.some(({ visits: { first, again } }) => isBreak(first.failed) || isBreak(again?.failed));
   const isRefused = circumstances.refusal !== undefined || (reasons.length > 0 && !isBroken);
   return {

@@ -21,9 +21,11 @@ export function sampleOf(visits: Visits, all: readonly Seen[], handled: readonly
   const { way, client, port, path } = visits;
   const flows = new Map<number, Seen[]>();
   for (const seen of all) {
-    const ports = seen.from === client || seen.to === client ? portsOf(seen) : undefined;
-    if (!ports || (ports.source !== port && ports.destination !== port)) continue;
-    const own = ports.source === port ? ports.destination : ports.source;
+    const isOut = seen.from === client;
+    const ports = isOut || seen.to === client ? portsOf(seen) : undefined;
+    // By the server's side alone: the client's own port on the way to another server may be the same number.
+    if (!ports || (isOut ? ports.destination : ports.source) !== port) continue;
+    const own = isOut ? ports.source : ports.destination;
     flows.set(own, [...(flows.get(own) ?? []), seen]);
   }
   const [first = [], again = []] = [...flows.values()];

@@ -96,6 +96,7 @@ export interface Trip {
 
 /** A new process in its own namespace visits each way for the first time, and again. */
 export async function visitAll(net: Network, { name, ways, ports, variant, conditions }: Trip): Promise<Visits[]> {
+  if (ways.length === 0) return [];
   const host = net.hosts[name]!;
   const program = await host.start(new URL("./client.ts", import.meta.url));
   const client = Object.keys(net.hosts).indexOf(name);

@@ -224,8 +224,9 @@ function flowsOf(seen: readonly Seen[], port: number): Seen[][] {
   const current = new Map<number, Seen[]>();
   for (const each of seen.toSorted((a, b) => a.at - b.at)) {
     const ports = portsOf(each);
-    if (ports?.source !== port && ports?.destination !== port) continue;
-    const own = ports.source === port ? ports.destination : ports.source;
+    // By the server's side alone: the client's own port may be the same number.
+    const [own, theirs] = each.from === 0 ? [ports?.source, ports?.destination] : [ports?.destination, ports?.source];
+    if (own === undefined || theirs !== port) continue;
     if (!current.has(own) || beginsAgain(each)) {
       const flow: Seen[] = [];
       // Farewells of connections that were opened before.

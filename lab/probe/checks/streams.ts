@@ -91,16 +91,16 @@ const SSE = "text/event-stream";
 /** How long a first event is waited for; a quiet stream is one too. */
 const EVENT_MS = 500;
 
-export async function sse(setting: Setting, isTls: boolean): Promise<Finding> {
+export async function sse(setting: Setting, isTls: boolean, path = setting.target.path): Promise<Finding> {
   let http: Http1 | undefined;
   try {
     http = await Http1.open(setting, isTls);
-    const answer: Answer = await http.ask({ fields: [["accept", SSE]], isHeadOnly: true, what: "sse" });
+    const answer: Answer = await http.ask({ path, fields: [["accept", SSE]], isHeadOnly: true, what: "sse" });
     const type = field(answer, "content-type")?.split(";")[0]?.trim().toLowerCase();
     if (answer.status !== 200) return absent("sse", { code: "http_status", detail: String(answer.status) });
     if (type !== SSE) return absent("sse", { code: "not_offered" }, `asked for ${SSE}, got ${type ?? "no type"}`);
     const seen = await firstEvent(http);
-    return found("sse", `${setting.target.path}: ${seen}`, { phases: answer.phases });
+    return found("sse", `${path}: ${seen}`, { phases: answer.phases });
   } catch (thrown) {
     return absent("sse", reasonOf(thrown));
   } finally {
