@@ -6,10 +6,7 @@ import { commandLines, labelled, type Style, wrap } from "./table.ts";
 
 export function generalHelp(specs: readonly Spec[], style: Style): string[] {
   return [
-    ...wrap(
-      `${style.bold("backtalk")}: one handler, every way to talk to it; every call can be resumed`,
-      style.width,
-    ),
+    ...wrap(`${style.bold("backtalk")}: one handler, every way to talk to it; every call can be resumed`, style.width),
     "",
     "usage: backtalk COMMAND [arguments] [options]",
     "",

@@ -133,7 +133,7 @@ describe("addresses and ports", () => {
     expect(notes).toEqual([
       `port ${taken} is in use: 33779 is taken instead, until the next start (--tcp-port chooses one)`,
     ]);
-    expect(openAt("tcp-port", { port: taken, isAsked: true }, screen, open)).rejects.toThrow("taken");
+    await expect(openAt("tcp-port", { port: taken, isAsked: true }, screen, open)).rejects.toThrow("taken");
   });
 
   test("a default port gives way only when another was asked for", () => {

@@ -46,7 +46,10 @@ export async function notReset(signal: AbortSignal): Promise<void> {
       signal.addEventListener("abort", done);
     });
   }
+  // Where the loop was busy for so long, what has come meanwhile is still to be read.
+  for (let n = 0; n < RESET_TURNS && !signal.aborted; n++) await new Promise((resolve) => setImmediate(resolve));
   if (signal.aborted) throw new Fault("cancelled", "the caller has gone", { cause: signal.reason });
 }
 
 const RESET_MS = 20;
+const RESET_TURNS = 10;
