@@ -3,6 +3,7 @@ import * as http2 from "node:http2";
 import * as quic from "node:quic";
 import { connect } from "node:tls";
 import type { Congestion } from "../../conditions.ts";
+import { quicClient } from "../../quic.ts";
 
 export interface Target {
   readonly protocol: "http1.1" | "http2" | "http3";
@@ -62,18 +63,7 @@ function overHttp2({ address, port }: Target, onKey: (line: string) => void): Vi
 }
 
 async function overHttp3({ address, port, congestion }: Target, onKey: (line: string) => void): Promise<Visit> {
-  const session = await quic.connect(`${address}:${port}`, {
-    alpn: "h3",
-    servername: "localhost",
-    rejectUnauthorized: false,
-    verifyPeer: "manual",
-    reuseEndpoint: false,
-    endpoint: { address: "0.0.0.0:0" },
-    version: 1,
-    cc: congestion,
-    keylog: true,
-    onkeylog: (line) => onKey(line.trim()),
-  });
+  const session = await quic.connect(`${address}:${port}`, quicClient(onKey, congestion));
   session.closed.catch(() => {});
   return {
     async *get(path) {

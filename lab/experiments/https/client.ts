@@ -2,6 +2,7 @@
 import * as quic from "node:quic";
 import { makeCertificate } from "../../../src/net/certificate.ts";
 import type { Congestion } from "../../conditions.ts";
+import { quicClient } from "../../quic.ts";
 import { TlsEnd } from "../../tls/connection.ts";
 import { readMessages, writeMessage } from "../../tls/http.ts";
 import { openOpenssl, TlsContext, type VERSION } from "../../tls/openssl.ts";
@@ -190,18 +191,7 @@ async function visitQuic(visit: Visit): Promise<Visited> {
   const ticket = Promise.withResolvers<Uint8Array>();
   const stage: Stage = { waitsFor: "connection", since: performance.now() };
   const session = await quic.connect(`${address}:${port}`, {
-    alpn: "h3",
-    servername: "localhost",
-    rejectUnauthorized: false,
-    verifyPeer: "manual",
-    reuseEndpoint: false,
-    // By default it is bound to 127.0.0.1, and reaches nobody else.
-    endpoint: { address: "0.0.0.0:0" },
-    // Version 2 would cost nothing, but negotiating it makes two captures out of one (RFC 9369 §4).
-    version: 1,
-    cc: congestion,
-    keylog: true,
-    onkeylog: (line) => void keyLog.push(line.trim()),
+    ...quicClient((line) => void keyLog.push(line), congestion),
     onsessionticket: (given) => ticket.resolve(given as Uint8Array),
     enableEarlyData: early,
     ...(groups !== undefined && { groups }),

@@ -1,6 +1,7 @@
 /** The ways of the client that curl and openssl do not have: bare TCP and UDP, WebSocket, HTTP/3 with its keys. */
 import { connect } from "node:net";
 import * as quic from "node:quic";
+import { quicClient } from "../../quic.ts";
 import { serveProgram } from "../../wire/program.ts";
 
 serveProgram({
@@ -48,15 +49,8 @@ serveProgram({
   async http3(address: string, port: number, bodies: readonly string[]): Promise<{ status: string; keyLog: string[] }> {
     const keyLog: string[] = [];
     const session = await quic.connect(`${address}:${port}`, {
-      alpn: "h3",
+      ...quicClient((line) => void keyLog.push(line)),
       servername: "server",
-      rejectUnauthorized: false,
-      verifyPeer: "manual",
-      reuseEndpoint: false,
-      endpoint: { address: "0.0.0.0:0" },
-      version: 1,
-      keylog: true,
-      onkeylog: (line) => void keyLog.push(line.trim()),
     });
     session.closed.catch(() => {});
     const { opened } = session;

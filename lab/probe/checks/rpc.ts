@@ -1,4 +1,5 @@
 /** gRPC (over HTTP/2) and Connect (over HTTP/1.1), by their health service: a question that changes nothing. */
+import { CODES } from "../../../src/log/index.ts";
 import { absent, type Finding, found, notTried } from "../finding.ts";
 import { field, Http1 } from "../http1.ts";
 import { type Answer2, Http2 } from "../http2.ts";
@@ -173,25 +174,7 @@ function fieldsOf(message: Uint8Array): { readonly number: number; readonly byte
   return fields;
 }
 
-const STATUS = [
-  "ok",
-  "cancelled",
-  "unknown",
-  "invalid_argument",
-  "deadline_exceeded",
-  "not_found",
-  "already_exists",
-  "permission_denied",
-  "resource_exhausted",
-  "failed_precondition",
-  "aborted",
-  "out_of_range",
-  "unimplemented",
-  "internal",
-  "unavailable",
-  "data_loss",
-  "unauthenticated",
-];
+const STATUS = ["ok", ...CODES];
 
 function statusName(status: number | undefined): string {
   return status === undefined ? "none" : (STATUS[status] ?? String(status));
